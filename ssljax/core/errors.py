@@ -1,0 +1,58 @@
+"""Failures a user can act on: each says what was wrong, the value seen, what was expected, how to fix it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SsljaxError(Exception):
+    """A failure with a message for the user; the command line prints it and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class ConfigError(SsljaxError, ValueError):
+    """A run's config names something that does not exist or cannot work."""
+
+    exit_code = 2
+
+
+class DataError(SsljaxError):
+    """Input data is missing, unreadable or not what its manifest says."""
+
+
+class CheckpointError(SsljaxError):
+    """A checkpoint is missing, damaged, or belongs to another run."""
+
+
+class ArtefactError(SsljaxError):
+    """An exported artefact is missing, damaged or not servable here."""
+
+
+class ServeError(SsljaxError):
+    """The server cannot start as asked."""
+
+
+class MissingExtraError(SsljaxError, ImportError):
+    """An optional dependency is needed and absent."""
+
+    def __init__(self, package: str, extra: str):
+        super().__init__(f"{package} is not installed; run: pip install 'ssljax[{extra}]'")
+
+
+class Interrupted(SsljaxError):
+    """The run was asked to stop, saved, and can be continued; not a failure of the run.
+
+    Exit code 75 (EX_TEMPFAIL of sysexits.h) after SIGTERM tells a launcher to restart;
+    130 after Ctrl-C is the shell's convention.
+    """
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which of `known` the reader may have meant: 'did you mean "lr"?', or list them all."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(known) or 'none'}."

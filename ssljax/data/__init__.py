@@ -1,0 +1,1 @@
+"""Source and pretext to global device batches; the only package that knows Grain."""

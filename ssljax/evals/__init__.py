@@ -1,0 +1,1 @@
+"""One judgement per file: make(objective, *, ...) -> Evaluator."""

@@ -1,0 +1,1 @@
+"""Parameters to artefacts that run without this repository."""

@@ -1,0 +1,1 @@
+"""Layers, and the layouts of the weights they share."""

@@ -1,0 +1,1 @@
+"""One optimizer recipe per file: make(schedule, *, ...) -> optax.GradientTransformation."""

@@ -1,0 +1,1 @@
+"""Record to example on the host; one transform per file: make(*, ...) -> Pretext."""

@@ -1,0 +1,1 @@
+"""Config to composed run: the Python API behind the verbs."""

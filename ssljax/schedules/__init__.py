@@ -1,0 +1,1 @@
+"""One learning-rate schedule per file: make(*, peak, total_steps, ...) -> optax.Schedule."""

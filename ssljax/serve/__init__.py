@@ -1,0 +1,1 @@
+"""Artefact to answers; never imports models, objectives, optim, train or data."""

@@ -1,0 +1,1 @@
+"""Text to ids and back; one tokenizer per file: make(*, ...) -> Tokenizer. Free of jax."""

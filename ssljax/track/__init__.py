@@ -1,0 +1,1 @@
+"""Where metrics go: one writer per file."""
