@@ -1,0 +1,84 @@
+"""Decoder-only language model: pre-norm, RoPE, RMSNorm, SwiGLU, tied embeddings.
+
+The block of Llama (Touvron et al. 2023, https://arxiv.org/abs/2302.13971) with the tied table of
+GPT-2. Reads tokens i32 [B, L], and optionally positions and segment_ids i32 [B, L] of packed
+documents; returns logits f32 [B, L, V], sequence [B, L, D], and with a cache the new cache.
+"""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssljax.core.errors import ConfigError
+from ssljax.core.sharding import BATCH, einsum, shard, take
+from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
+from ssljax.nn.attention import cached_mask, packed_mask
+from ssljax.nn.transformer import Layers, Remat, Transformer
+
+TINY = {"vocab_size": 64, "width": 32, "depth": 2, "num_heads": 4}
+
+
+class GPT(nn.Module):
+    """Embed, transform, project onto the same table."""
+
+    vocab_size: int
+    width: int
+    transformer: Mapping[str, object]
+
+    @nn.compact
+    def __call__(self, inputs: Inputs, cache: PyTree | None) -> Outputs:
+        """Return logits, sequence and cache of inputs["tokens"] [B, L]."""
+        inputs = {n: shard(x, BATCH, "context") for n, x in inputs.items()}
+        tokens = inputs["tokens"]
+        positions = inputs.get("positions")
+        if positions is None:
+            positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+        segments = inputs.get("segment_ids")
+        mask = (cached_mask(positions, cache["k"].shape[2]) if cache is not None else
+                packed_mask(jnp.ones_like(tokens) if segments is None else segments, causal=True))
+        table = self.param("embedding", nn.initializers.normal(0.02), (self.vocab_size, self.width))
+        x = take(table, tokens, out=(BATCH, "context", None))
+        x, cache = Transformer(**self.transformer, name="decoder")(x, positions, mask, cache)
+        logits = einsum("BLD,VD->BLV", x, table, out=(BATCH, "context", "tensor"))
+        return {"logits": logits.astype(jnp.float32), "sequence": x, "cache": cache, "stats": {}}
+
+
+def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: int | None = None,
+         rope_base: float = 10_000.0, layers: Layers = "scan", remat: Remat = "none") -> Model:
+    """Return the language model.
+
+    Args:
+        vocab_size: rows of the token table, V; a multiple of the mesh's tensor axis.
+        width: D, a multiple of num_heads.
+        depth: number of blocks.
+        num_heads: H; the head width D / H must be even for RoPE.
+        mlp_dim: hidden units F; 8/3 of the width rounded up to a multiple of 64 unless told,
+            which gives SwiGLU's three matrices the size of GELU's two at 4 D.
+        rope_base: longest wavelength of RoPE over 2 pi, in tokens.
+        layers: one compiled block in a loop, or all unrolled.
+        remat: what the backward pass computes again: nothing, all but matrix products, blocks.
+    """
+    if width % num_heads or (width // num_heads) % 2:
+        raise ConfigError(f"model width {width} over {num_heads} heads is {width / num_heads:g} a "
+                          "head; RoPE needs an even whole number: change width or num_heads.")
+    mlp_dim = mlp_dim or -(-8 * width // (3 * 64)) * 64
+    net = GPT(vocab_size, width, dict(
+        depth=depth, num_heads=num_heads, mlp_dim=mlp_dim, rope_base=rope_base, layers=layers,
+        remat=remat))
+
+    def init(key: Key, inputs: Inputs) -> tuple[Params, PyTree]:
+        return net.init(key, inputs, None)["params"], {}
+
+    def apply(params: Params, inputs: Inputs, *, stats: PyTree = None, cache: PyTree = None,
+              key: Key | None = None, train: bool = False) -> Outputs:
+        del stats, key, train
+        return net.apply({"params": params}, inputs, cache)
+
+    def init_cache(params: Params, batch: int, length: int) -> PyTree:
+        shape = (depth, batch, length, num_heads, width // num_heads)
+        zeros = jnp.zeros(shape, params["embedding"].dtype)
+        return {"k": zeros, "v": zeros}
+
+    return Model(init, apply, init_cache)

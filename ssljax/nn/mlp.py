@@ -1,0 +1,50 @@
+"""Feed-forward layers: SwiGLU and GELU. Shapes: B batch, L length, D width, F hidden."""
+
+import flax.linen as nn
+import jax
+
+from ssljax.core.sharding import BATCH, einsum
+
+HIDDEN = (BATCH, "context", "tensor")
+WIDE = (BATCH, "context", None)
+
+
+class SwiGLU(nn.Module):
+    """down(silu(gate(x)) * up(x)), Shazeer 2020, https://arxiv.org/abs/2002.05202."""
+
+    hidden: int
+    out_scale: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map x [B, L, D] to [B, L, D]."""
+        d, init = x.shape[-1], nn.initializers
+        w_gate = self.param("w_gate", init.lecun_normal(), (d, self.hidden))
+        w_up = self.param("w_up", init.lecun_normal(), (d, self.hidden))
+        w_down = self.param("w_down", init.variance_scaling(
+            self.out_scale, "fan_in", "truncated_normal"), (self.hidden, d))
+        gate = jax.nn.silu(einsum("BLD,DF->BLF", x, w_gate, out=HIDDEN))
+        y = gate * einsum("BLD,DF->BLF", x, w_up, out=HIDDEN)
+        return einsum("BLF,FD->BLD", y, w_down, out=WIDE)
+
+
+class GELU(nn.Module):
+    """down(gelu(up(x))) with biases, as in Vaswani et al. 2017 and vision transformers."""
+
+    hidden: int
+    out_scale: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map x [B, L, D] to [B, L, D]."""
+        d, init = x.shape[-1], nn.initializers
+        w_up = self.param("w_up", init.lecun_normal(), (d, self.hidden))
+        b_up = self.param("b_up", init.zeros, (self.hidden,))
+        w_down = self.param("w_down", init.variance_scaling(
+            self.out_scale, "fan_in", "truncated_normal"), (self.hidden, d))
+        b_down = self.param("b_down", init.zeros, (d,))
+        y = jax.nn.gelu(einsum("BLD,DF->BLF", x, w_up, out=HIDDEN) + b_up)
+        return einsum("BLF,FD->BLD", y, w_down, out=WIDE) + b_down
+
+
+MLPS = {"swiglu": SwiGLU, "gelu": GELU}
