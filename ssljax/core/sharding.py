@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ssljax.core.errors import ConfigError, nearest
+from ssljax.core.tree import leaf_name
 
 AXES = ("data", "fsdp", "expert", "context", "tensor")     # slowest links first
 BATCH = ("data", "fsdp", "expert")
@@ -156,7 +157,7 @@ def shardings(mesh: jax.sharding.Mesh, partition: Mapping[str, tuple[Axes, ...]]
             dimension is not a multiple of its axes.
     """
     def one(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        name = getattr(path[-1], "key", getattr(path[-1], "name", "")) if path else ""
+        name = leaf_name(path)
         if name not in partition:
             if leaf.ndim >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise ConfigError(f'No layout for weight "{jax.tree_util.keystr(path)}" of shape '

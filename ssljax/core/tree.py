@@ -6,13 +6,20 @@ import jax
 import jax.numpy as jnp
 
 
+def entry_name(entry: Any) -> str:
+    """Return the dict key, field name or index that one entry of a pytree path stands for."""
+    return str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", entry))))
+
+
+def leaf_name(path: tuple[Any, ...]) -> str:
+    """Return the last name on a pytree path: what a weight is called."""
+    return entry_name(path[-1]) if path else ""
+
+
 def named_leaves(tree: Any) -> dict[str, Any]:
     """Return {"blocks/w_qkv": leaf}: every leaf by its slash-separated path, in tree order."""
-    def name(path: tuple[Any, ...]) -> str:
-        return "/".join(str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p))))
-                        for p in path)
-
-    return {name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {"/".join(map(entry_name, path)): leaf
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def unflatten(leaves: dict[str, Any]) -> dict[str, Any]:
