@@ -144,6 +144,15 @@ def place_batch(mesh: jax.sharding.Mesh | None, batch: Any) -> Any:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, x), batch)
 
 
+def place_whole(mesh: jax.sharding.Mesh | None, batch: Any) -> Any:
+    """Put a batch that every process holds whole on the devices: each takes its rows of it."""
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, batch)
+    rows = NamedSharding(mesh, PartitionSpec(BATCH))
+    return jax.tree.map(
+        lambda x: jax.make_array_from_callback(x.shape, rows, lambda index: x[index]), batch)
+
+
 def shardings(mesh: jax.sharding.Mesh, partition: Mapping[str, tuple[Axes, ...]], tree: Any) -> Any:
     """Return the NamedSharding of each leaf of `tree` by its name, stacked axes in front replicated.
 
