@@ -1,0 +1,26 @@
+"""Random patch masks with an exact count, as in MAE, https://arxiv.org/abs/2111.06377 (section 3)."""
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.core.errors import ConfigError
+from ssljax.core.types import Key
+
+
+def hidden_count(num_patches: int, ratio: float) -> int:
+    """Return how many patches a ratio hides; at least one is hidden and one visible.
+
+    Raises:
+        ConfigError: the ratio leaves nothing to predict, or nothing to predict it from.
+    """
+    count = round(num_patches * ratio)
+    if not 0 < count < num_patches:
+        raise ConfigError(f"ratio {ratio} hides {count} of {num_patches} patches; at least one "
+                          "must be hidden and one visible.")
+    return count
+
+
+def random_mask(key: Key, num_patches: int, *, count: int) -> jax.Array:
+    """Return bool [N], True on `count` patches; every such set is equally likely."""
+    order = jnp.argsort(jax.random.uniform(key, (num_patches,)))
+    return jnp.zeros(num_patches, bool).at[order[:count]].set(True)
