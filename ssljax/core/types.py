@@ -93,3 +93,14 @@ class Evaluator(NamedTuple):
 
     every: int
     run: Callable[[Params, PyTree], Judgement]
+
+
+class Writer(NamedTuple):
+    """A place for metrics.
+
+    write: (step, {name: value}) -> None; values are Python floats at full precision
+    close: () -> None
+    """
+
+    write: Callable[[int, Mapping[str, float]], None]
+    close: Callable[[], None]

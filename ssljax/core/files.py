@@ -1,0 +1,29 @@
+"""Files that are whole or absent: atomic writes, checksums. Free of jax."""
+
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+
+def write_atomic(path: pathlib.Path, data: bytes) -> None:
+    """Write `data` so that a reader, or a crash, sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Write `value` as readable JSON, atomically."""
+    write_atomic(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Return the hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

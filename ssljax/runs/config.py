@@ -1,0 +1,188 @@
+"""Load and check the config of a run, before anything compiles. Free of jax."""
+
+import importlib.util
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from ssljax.core.config import check_spec, find_make, matches, package_of, split_spec
+from ssljax.core.errors import ConfigError, nearest
+
+# Every key a pre-training config may have: its type, and whether it must be there. Values a run can
+# change are all in the experiment file; these are the words it may use.
+KEYS: Mapping[str, tuple[Any, bool]] = {
+    "seed": (int, True), "mesh": (Mapping, True), "batch_size": (int, True),
+    "total_steps": (int, True), "source": (Mapping, True), "pretext": (Mapping, True),
+    "model": (Mapping, True), "objective": (Mapping, True), "optim": (Mapping, True),
+    "schedule": (Mapping, True), "compute_dtype": (str, True), "accumulate": (int, True),
+    "log_steps": (int, True), "checkpoint_steps": (int, True), "keep_checkpoints": (int, True),
+    "evals": (Mapping, False), "seq_len": (int, False), "workers": (int, False)}
+# What may differ when a run is continued: none of it changes the numbers of the steps to come,
+# but for total_steps, which is how a run is made longer.
+CHANGEABLE = {"total_steps", "log_steps", "checkpoint_steps", "keep_checkpoints", "evals", "mesh",
+              "workers"}
+SPECS = ("source", "pretext", "model", "objective", "optim", "schedule")
+DTYPES = ("float32", "bfloat16")
+
+
+def find_config(path: str) -> pathlib.Path:
+    """Return the file of a config: as given, or inside the installed experiments or pipelines.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    given = pathlib.Path(path)
+    if given.is_file():
+        return given
+    top = given.parts[0] if given.parts else ""
+    installed = importlib.util.find_spec(top) if top in ("experiments", "data_pipelines") else None
+    if installed and installed.origin:
+        packaged = pathlib.Path(installed.origin).parent.joinpath(*given.parts[1:])
+        if packaged.is_file():
+            return packaged
+    known = [str(p) for p in given.parent.glob("*.py")] if given.parent.is_dir() else []
+    raise ConfigError(f"No config file {path}; {nearest(path, known)}")
+
+
+def readable(err: Exception, config: ml_collections.ConfigDict | None) -> str:
+    """Return a config error without the flag library's own vocabulary, with the nearest key."""
+    text = str(err.__cause__ or err).strip("'\"").splitlines()[0]
+    unknown = re.search(r'Key "?([\w.]+)"? does not exist|"?config\.([\w.]+)"? ', text)
+    if config is not None and unknown:
+        name = (unknown.group(1) or unknown.group(2)).rpartition(".")[2]
+        return f'config has no "{name}"; {nearest(name, all_keys(config))}'
+    return text
+
+
+def all_keys(config: ml_collections.ConfigDict, prefix: str = "") -> list[str]:
+    """Return the dotted name of every value in a config."""
+    names = []
+    for key, value in config.items():
+        names.append(f"{prefix}{key}")
+        if isinstance(value, ml_collections.ConfigDict):
+            names += all_keys(value, f"{prefix}{key}.")
+    return names
+
+
+def check_override(config: ml_collections.ConfigDict, override: str) -> None:
+    """Raise ConfigError if "--config.a.b=value" names nothing in the config."""
+    name = override.partition("=")[0].removeprefix("--config.")
+    if "=" not in override:
+        raise ConfigError(f"{override} has no value; write {override}=VALUE.")
+    known = all_keys(config)
+    if name not in known:
+        raise ConfigError(f'config has no "{name}"; {nearest(name, known)}')
+
+
+def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
+    """Return get_config(arg) of "FILE[:arg]" with overrides such as "--config.optim.lr=1e-3".
+
+    Raises:
+        ConfigError: no such file or key, or a value of another type.
+    """
+    file, colon, arg = path.partition(":")
+    found = f"{find_config(file)}{colon}{arg}"
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    plain = load_flags(values, found, ())
+    for override in overrides:
+        check_override(plain, override)
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    return load_flags(values, found, overrides) if overrides else plain
+
+
+def load_flags(values: flags.FlagValues, path: str, overrides: Sequence[str],
+               ) -> ml_collections.ConfigDict:
+    """Parse a config flag and its overrides; the library's errors become ConfigError."""
+    try:
+        values(["ssljax", f"--config={path}", *overrides])
+        config = values.config
+    except ConfigError:
+        raise
+    except (flags.Error, KeyError, TypeError, ValueError, AttributeError) as err:
+        reason = str(err).strip("'\"").splitlines()[-1]
+        raise ConfigError(f"Config {path} {' '.join(overrides)}: {reason}") from err
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise ConfigError(f"get_config of {path} returned {type(config).__name__}; expected an "
+                          "ml_collections.ConfigDict.")
+    return config
+
+
+def to_plain(config: Any) -> Any:
+    """Return a config as dicts, lists and scalars: what JSON holds, references resolved."""
+    if isinstance(config, ml_collections.ConfigDict):
+        config = config.to_dict(visit_field_reference=lambda r: r.get())
+    if isinstance(config, Mapping):
+        return {str(k): to_plain(v) for k, v in config.items()}
+    if isinstance(config, list | tuple):
+        return [to_plain(v) for v in config]
+    return config
+
+
+def check_names(where: str, package: str, spec: Mapping[str, Any], supplied: Sequence[str]) -> None:
+    """Raise ConfigError if a spec, or one nested in it, cannot be built."""
+    name, kwargs = split_spec(where, spec)
+    make = find_make(package, name)
+    check_spec(f"{where} {name!r}", make, kwargs, dict.fromkeys(supplied))
+    for key, value in kwargs.items():
+        nested = package_of(key)
+        if nested and isinstance(value, Mapping):
+            check_names(f"{where}.{key}", nested, value, ())
+
+
+def check_run(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless a plain config can be a pre-training run.
+
+    Reads every name, keyword and type, and loads no data.
+    """
+    for key in config:
+        if key not in KEYS:
+            raise ConfigError(f'config has no place for "{key}"; {nearest(key, KEYS)}')
+    for key, (kind, required) in KEYS.items():
+        if key not in config:
+            if required:
+                raise ConfigError(f'config needs "{key}"; see experiments/gpt/quickstart.py.')
+        elif not matches(config[key], kind) or (kind is Mapping and not isinstance(config[key], dict)):
+            raise ConfigError(f"config.{key} = {config[key]!r}; expected {kind.__name__}.")
+    check_numbers(config)
+    for key in SPECS:
+        package = package_of(key)
+        check_names(key, package, config[key], ("model",) if key == "evals" else ())
+    for label, spec in config.get("evals", {}).items():
+        check_names(f"evals.{label}", "evals", spec, ("model", "plain"))
+
+
+def check_numbers(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for sizes that cannot work on any machine."""
+    for key in ("batch_size", "total_steps", "accumulate", "log_steps", "checkpoint_steps",
+                "keep_checkpoints"):
+        if config[key] < 1:
+            raise ConfigError(f"config.{key} = {config[key]}; expected at least 1.")
+    if config["compute_dtype"] not in DTYPES:
+        raise ConfigError(f'compute_dtype "{config["compute_dtype"]}"; '
+                          f"{nearest(config['compute_dtype'], DTYPES)}")
+    if not 0 <= config["seed"] < 2**32:
+        raise ConfigError(f"config.seed = {config['seed']}; expected 0 to {2**32 - 1}.")
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return {"optim.lr": 1e-3, ...} of a plain config."""
+    flat = {}
+    for key, value in config.items():
+        nested = flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else None
+        flat |= nested or {f"{prefix}{key}": value}
+    return flat
+
+
+def config_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return how two plain configs differ in what a continued run may not change."""
+    a, b = flatten(saved), flatten(now)
+    names = [n for n in sorted(a.keys() | b.keys()) if n.partition(".")[0] not in CHANGEABLE]
+    return [f"{n}: {a.get(n, 'absent')!r} there, {b.get(n, 'absent')!r} now"
+            for n in names if a.get(n) != b.get(n)]
