@@ -2,7 +2,6 @@
 
 import importlib.util
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,16 +48,6 @@ def find_config(path: str) -> pathlib.Path:
     raise ConfigError(f"No config file {path}; {nearest(path, known)}")
 
 
-def readable(err: Exception, config: ml_collections.ConfigDict | None) -> str:
-    """Return a config error without the flag library's own vocabulary, with the nearest key."""
-    text = str(err.__cause__ or err).strip("'\"").splitlines()[0]
-    unknown = re.search(r'Key "?([\w.]+)"? does not exist|"?config\.([\w.]+)"? ', text)
-    if config is not None and unknown:
-        name = (unknown.group(1) or unknown.group(2)).rpartition(".")[2]
-        return f'config has no "{name}"; {nearest(name, all_keys(config))}'
-    return text
-
-
 def all_keys(config: ml_collections.ConfigDict, prefix: str = "") -> list[str]:
     """Return the dotted name of every value in a config."""
     names = []
@@ -87,21 +76,18 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.Conf
     """
     file, colon, arg = path.partition(":")
     found = f"{find_config(file)}{colon}{arg}"
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    plain = load_flags(values, found, ())
+    plain = parse_flag(found, ())
     for override in overrides:
         check_override(plain, override)
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    return load_flags(values, found, overrides) if overrides else plain
+    return parse_flag(found, overrides) if overrides else plain
 
 
-def load_flags(values: flags.FlagValues, path: str, overrides: Sequence[str],
-               ) -> ml_collections.ConfigDict:
+def parse_flag(path: str, overrides: Sequence[str]) -> ml_collections.ConfigDict:
     """Parse a config flag and its overrides; the library's errors become ConfigError."""
+    values, arguments = flags.FlagValues(), ["ssljax", f"--config={path}", *overrides]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
     try:
-        values(["ssljax", f"--config={path}", *overrides])
+        values(arguments)
         config = values.config
     except ConfigError:
         raise
@@ -116,9 +102,7 @@ def load_flags(values: flags.FlagValues, path: str, overrides: Sequence[str],
 
 def to_plain(config: Any) -> Any:
     """Return a config as dicts, lists and scalars: what JSON holds, references resolved."""
-    if isinstance(config, ml_collections.ConfigDict):
-        config = config.to_dict(visit_field_reference=lambda r: r.get())
-    if isinstance(config, Mapping):
+    if isinstance(config, Mapping | ml_collections.ConfigDict):
         return {str(k): to_plain(v) for k, v in config.items()}
     if isinstance(config, list | tuple):
         return [to_plain(v) for v in config]

@@ -5,9 +5,6 @@ import json
 import pathlib
 from typing import Any
 
-import jax
-from orbax.checkpoint import v1 as ocp
-
 from ssljax.core.errors import CheckpointError
 from ssljax.core.types import Model, Objective, Params, Pretext, PyTree
 from ssljax.runs.build import build_method
@@ -78,9 +75,7 @@ def load_run(path: str | pathlib.Path, step: int | None = None) -> Restored:
     refuse_dotted_names(config, f"{path} step {number}")
     method = build_method(config)
     wanted = abstract_state(method.init, method.key, None)
-    wanted = wanted._replace(
-        opt_state=jax.tree.map(lambda _: ocp.PLACEHOLDER, wanted.opt_state))
-    state, items = load_step(root / str(number), wanted)
+    state, items = load_step(root / str(number), wanted, skip=("opt_state",))
     return Restored(run, config, number, method.model, method.objective, method.pretext,
                     state.params, state.extra, items["data"], items["versions"],
                     read_manifest(config))

@@ -6,7 +6,7 @@ step that passes verification; damaged ones are moved to quarantine/, never dele
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -95,23 +95,29 @@ def load_items(step_dir: pathlib.Path) -> dict[str, Any]:
         return ocp.load_checkpointables(step_dir, dict.fromkeys(JSON_ITEMS))
 
 
-def load_step(step_dir: pathlib.Path, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+def load_step(step_dir: pathlib.Path, state: TrainState, *, skip: Sequence[str] = (),
+              ) -> tuple[TrainState, dict[str, Any]]:
     """Return the state of a step, laid out as the abstract `state` says, and its JSON items.
 
-    Fields of `state` that are ocp.PLACEHOLDER are not read.
+    Args:
+        step_dir: a finished, verified step.
+        state: ShapeDtypeStructs with shardings.
+        skip: fields that are not read, and come back as Orbax's placeholder.
 
     Raises:
         CheckpointError: its leaves differ from `state` in name, shape or dtype.
     """
+    unread = {name: jax.tree.map(lambda _: ocp.PLACEHOLDER, getattr(state, name)) for name in skip}
     with orbax_context():
         saved = ocp.checkpointables_metadata(step_dir).metadata["state"]
-        found = differences(comparable(saved, state), comparable(state, state))
+        found = differences(comparable(saved, skip), comparable(state._asdict(), skip))
         if found:
             raise CheckpointError(
                 f"Checkpoint {step_dir} does not fit this config:\n  " + "\n  ".join(found[:8])
                 + (f"\n  and {len(found) - 8} more" if len(found) > 8 else "")
                 + "\nUse the config it was written with, or another --workdir.")
-        out = ocp.load_checkpointables(step_dir, {"state": state, **dict.fromkeys(JSON_ITEMS)})
+        target = state._replace(**unread)
+        out = ocp.load_checkpointables(step_dir, {"state": target, **dict.fromkeys(JSON_ITEMS)})
     restored = out.pop("state")
     if int(restored.step) != int(step_dir.name):
         raise CheckpointError(f"Checkpoint {step_dir} holds step {int(restored.step)}; it was "
@@ -119,14 +125,9 @@ def load_step(step_dir: pathlib.Path, state: TrainState) -> tuple[TrainState, di
     return restored, out
 
 
-def comparable(tree: Any, wanted: TrainState) -> dict[str, Any]:
-    """Return the fields of a state whose leaves can be compared: those read, but for the key.
-
-    A random key's stored form is Orbax's own.
-    """
-    fields = tree._asdict() if isinstance(tree, TrainState) else tree
-    return {n: x for n, x in fields.items() if n != "key"
-            and ocp.PLACEHOLDER not in jax.tree.leaves(getattr(wanted, n))}
+def comparable(fields: Mapping[str, Any], skip: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a state that are read, but for the key, whose form is Orbax's own."""
+    return {name: value for name, value in fields.items() if name not in ("key", *skip)}
 
 
 class Checkpoints:

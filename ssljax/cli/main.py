@@ -1,0 +1,91 @@
+"""`ssljax VERB ...`: find the verb's file, parse its arguments, run it, turn errors into one line."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ssljax import __version__
+from ssljax.core.errors import SsljaxError, nearest
+
+# One line each, so that --help imports nothing; the order is the order of the journey.
+VERBS = {
+    "quickstart": "the whole journey on this machine: raw text to a served model and a report",
+    "curate": "raw files to de-duplicated, tokenised, versioned shards",
+    "config": "print a resolved config and its parameters without training",
+    "pretrain": "train as a config says; the same command continues",
+    "evaluate": "judge a checkpoint on held-out data, next to honest baselines",
+    "export": "turn a checkpoint into an artefact that runs without this repository",
+    "serve": "answer HTTP requests from an artefact",
+    "generate": "continue a prompt from an artefact, in the shell",
+    "report": "write report.html and report.json of a workdir",
+}
+EXAMPLE = """example:
+  ssljax quickstart                     about five minutes on two CPU cores
+  ssljax VERB --help                    what a verb takes, with examples
+"""
+USAGE_ERROR = 2
+
+
+def top_help() -> str:
+    """Return the help of the program itself."""
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:{width}}  {line}" for name, line in VERBS.items())
+    return ("usage: ssljax VERB [arguments]\n\nSelf-supervised pre-training in JAX, from raw data "
+            f"to a served foundation model.\n\nverbs:\n{verbs}\n\n{EXAMPLE}")
+
+
+def verb_parser(verb: str) -> tuple[argparse.ArgumentParser, object]:
+    """Return the parser of a verb and its module."""
+    module = importlib.import_module(f"ssljax.cli.{verb}")
+    parser = argparse.ArgumentParser(
+        f"ssljax {verb}", description=VERBS[verb][0].upper() + VERBS[verb][1:] + ".",
+        epilog=f"examples:\n{module.EXAMPLES}", allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.add_arguments(parser)
+    return parser, module
+
+
+def parse(verb: str, arguments: Sequence[str]) -> tuple[object, argparse.Namespace]:
+    """Return a verb's module and its arguments; "--config.a.b=value" go to args.overrides."""
+    parser, module = verb_parser(verb)
+    overrides = [a for a in arguments if a.startswith("--config.")]
+    if overrides and not getattr(module, "TAKES_CONFIG", False):
+        parser.error(f"{overrides[0]}: this verb takes no config")
+    args = parser.parse_args([a for a in arguments if not a.startswith("--config.")])
+    args.overrides = overrides
+    return module, args
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code (2 for bad usage or config, 1 for failures)."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(top_help(), end="")
+        return 0 if arguments else USAGE_ERROR
+    if arguments[0] == "--version":
+        print(f"ssljax {__version__}")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        print(f'ssljax: no verb "{verb}"; {nearest(verb, VERBS)}', file=sys.stderr)
+        return USAGE_ERROR
+    try:
+        module, args = parse(verb, rest)
+        module.run(args)
+    except SsljaxError as err:
+        print(f"ssljax {verb}: {err}", file=sys.stderr)
+        return err.exit_code
+    except KeyboardInterrupt:
+        print(f"ssljax {verb}: interrupted.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run() -> None:
+    """Be the console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()
