@@ -2,8 +2,8 @@
 
 A box of random area and aspect, resized to a fixed shape. In closed form, so that shapes stay
 static: the sides of a box that does not fit are clipped, where torchvision draws up to ten times
-and then takes the centre. Resizing is antialiased and reads across the edges of the box, as Pillow's
-resize(box=...) does.
+and then takes the centre. Resizing is antialiased and reads across the edges of the box, as
+Pillow's resize(box=...) does.
 """
 
 from typing import Literal

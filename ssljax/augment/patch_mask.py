@@ -1,4 +1,4 @@
-"""Random patch masks with an exact count, as in MAE, https://arxiv.org/abs/2111.06377 (section 3)."""
+"""Random patch masks of a fixed count, as in MAE (section 3), https://arxiv.org/abs/2111.06377."""
 
 import jax
 import jax.numpy as jnp

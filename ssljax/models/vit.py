@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from ssljax.core.errors import ConfigError, nearest

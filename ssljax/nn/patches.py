@@ -37,7 +37,7 @@ def sincos_table(grid: int, width: int) -> np.ndarray:
     """Return fixed positions of a square grid, float32 [N, D].
 
     A quarter of the width each for sine and cosine of the row and of the column, at wavelengths
-    from 2 pi to 10,000 * 2 pi patches, as in MoCo v3 (section 4, https://arxiv.org/abs/2104.02057).
+    from 2 pi to 10,000 * 2 pi patches, as in MoCo v3, https://arxiv.org/abs/2104.02057.
 
     Raises:
         ConfigError: the width does not divide by four.

@@ -32,7 +32,7 @@ def split_patches(hidden: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
 
 
 def normalise_patches(patches: jax.Array) -> jax.Array:
-    """Standardise each patch [..., P] by its own mean and unbiased variance (section 4, Table 1d)."""
+    """Standardise each patch [..., P] by its own mean and unbiased variance (Table 1d)."""
     mean = jnp.mean(patches, axis=-1, keepdims=True)
     variance = jnp.var(patches, axis=-1, keepdims=True, ddof=1)
     return (patches - mean) * jax.lax.rsqrt(variance + 1e-6)

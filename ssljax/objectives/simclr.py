@@ -94,7 +94,7 @@ def make(model: Model, *, temperature: float = 0.1, hidden_dim: int = 2048, out_
         z2, stats = project(params, stats, batch["view2"], key2)
         nats, hits = nt_xent(z1, z2, temperature)
         weight = jnp.float32(2 * z1.shape[0])
-        metrics = {"nats_per_view": (nats, weight), "positive_first": (hits, weight)}
+        metrics = {"positive_first": (hits, weight)}
         return nats, (weight, {"stats": stats}, metrics)
 
     def update(params: Params, extra: PyTree, step: jax.Array) -> tuple[Params, PyTree]:
