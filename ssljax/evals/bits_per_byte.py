@@ -2,8 +2,8 @@
 
 Total nats of all targets (every token and the end of every document) / ln 2 / UTF-8 bytes of the
 documents. Unlike the loss per token it does not depend on the tokenizer, so models and compressors
-compare (Gao et al. 2020, "The Pile", https://arxiv.org/abs/2101.00027, section 3.1). Documents longer
-than a row are cut into windows as `evals.windows` says, and the result says how many were.
+compare (Gao et al. 2020, "The Pile", https://arxiv.org/abs/2101.00027, section 3.1). Documents
+longer than a row are cut into windows as `evals.windows` says; the result says how many were.
 Reads records with "tokens"; returns {name: (value, 95 % interval over documents)}.
 """
 
@@ -12,18 +12,18 @@ import numpy as np
 
 from ssljax.core.errors import ConfigError, DataError
 from ssljax.core.sharding import BATCH, place_whole, shard, use_mesh
-from ssljax.core.source import SizedSource
 from ssljax.core.types import Batch, Evaluator, Judgement, Model, Objective, Params, PyTree
 from ssljax.evals import bootstrap
 from ssljax.evals.windows import batches, cut, pack
 from ssljax.nn.loss import cross_entropy
+from ssljax.sources.token_shards import TokenShards
 from ssljax.tokenizers import bpe
 
 INPUTS = ("tokens", "positions", "segment_ids")
 SEED = 0                                       # of the choice of documents
 
 
-def make(objective: Objective, *, model: Model, source: SizedSource, seq_len: int,
+def make(objective: Objective, *, model: Model, source: TokenShards, seq_len: int,
          batch_size: int = 16, every: int = 0, overlap: int = 0, documents: int = 0) -> Evaluator:
     """Return the evaluator of a language model on every document of `source`.
 
@@ -47,9 +47,10 @@ def make(objective: Objective, *, model: Model, source: SizedSource, seq_len: in
     edge = np.array([tokenizer.end_of_text], np.int32)
     windows = cut(source.lengths()[chosen], seq_len=seq_len, overlap=overlap)
     rows = pack(windows, seq_len=seq_len)
-    facts = {"documents": len(chosen), "targets": sum(w.stop - w.fresh for w in windows),
-             "windows": len(windows), "window_targets": seq_len, "window_overlap": overlap,
-             "cut_documents": len({w.document for w in windows if w.fresh})}
+    facts = {"documents": len(chosen),
+             "cut_documents": len({w.document for w in windows if w.fresh}),
+             "targets": sum(w.stop - w.fresh for w in windows), "window_targets": seq_len,
+             "window_overlap": overlap}
 
     @jax.jit
     def target_nats(params: Params, extra: PyTree, batch: Batch) -> jax.Array:
@@ -109,10 +110,9 @@ def mesh_of(params: Params, batch_size: int) -> jax.sharding.Mesh | None:
 
 
 def summary(nats: np.ndarray, sizes: np.ndarray, facts: dict[str, int]) -> Judgement:
-    """Return bits per byte and nats per target with intervals, and what was done as plain counts."""
+    """Return bits per byte with its interval, and exactly known figures as their own interval."""
     bits, (low, high) = bootstrap.ratio(nats / np.log(2), sizes)
     exact = {name: float(value) for name, value in facts.items()}
-    exact |= {"bytes": float(sizes.sum()), "nats": float(nats.sum()),
-              "nats_per_target": float(nats.sum() / facts["targets"])}
+    exact |= {"bytes": float(sizes.sum()), "nats_per_target": float(nats.sum() / facts["targets"])}
     return {"bits_per_byte": (bits, (low, high)),
             **{name: (value, (value, value)) for name, value in exact.items()}}

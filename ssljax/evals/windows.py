@@ -6,17 +6,17 @@ row is cut into windows; all but its first begin with `overlap` targets that onl
 Windows share rows as documents do in training, kept apart by their segment ids. Pure numpy.
 """
 
-import bisect
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ssljax.core.errors import ConfigError
+from ssljax.data.packing import best_fit
 
 
 class Window(NamedTuple):
-    """Targets [start, stop) of one document; those before `fresh` were counted by another window."""
+    """Targets [start, stop) of one document; another window counted those before `fresh`."""
 
     document: int
     start: int
@@ -49,22 +49,11 @@ def cut(lengths: Sequence[int], *, seq_len: int, overlap: int = 0) -> list[Windo
 
 
 def pack(windows: Sequence[Window], *, seq_len: int) -> list[list[Window]]:
-    """Put windows into as few rows of `seq_len` as best-fit decreasing finds.
-
-    Windows of equal length keep the order of their documents.
-    """
-    rows: list[list[Window]] = []
-    room: list[tuple[int, int]] = []                  # (free targets, row), sorted
-    for window in sorted(windows, key=lambda w: w.start - w.stop):
-        size = window.stop - window.start
-        at = bisect.bisect_left(room, (size, -1))
-        if at == len(room):
-            rows.append([])
-            free, row = seq_len, len(rows) - 1
-        else:
-            free, row = room.pop(at)
+    """Put windows into few rows of `seq_len`; those of a row keep the order of their documents."""
+    fits = best_fit(np.array([w.stop - w.start for w in windows], np.int64), seq_len)
+    rows: list[list[Window]] = [[] for _ in range(max(fits, default=-1) + 1)]
+    for window, row in zip(windows, fits, strict=True):
         rows[row].append(window)
-        bisect.insort(room, (free - size, row))
     return rows
 
 

@@ -55,7 +55,7 @@ def test_batches_hold_inputs_one_step_behind_targets():
         assert (np.diff(batch["positions"], axis=1) == 1)[inside].all()
         assert (batch["positions"][:, 1:] == 0)[~same].all()
         assert (batch["document"][batch["segment_ids"] == 0] == -1).all()
-        for document, target in zip(batch["document"].ravel(), batch["targets"].ravel(), strict=True):
+        for document, target in np.stack([batch["document"], batch["targets"]], -1).reshape(-1, 2):
             seen.setdefault(int(document), []).append(int(target))
     for document, length in enumerate(LENGTHS):
         assert sorted(seen[document]) == sorted(framed[document][1:].tolist())

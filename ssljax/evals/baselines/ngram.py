@@ -36,7 +36,8 @@ class Level(NamedTuple):
     backoff: np.ndarray
 
 
-def document_nats(train: Iterable[bytes], held_out: Sequence[bytes], *, order: int = 5) -> np.ndarray:
+def document_nats(train: Iterable[bytes], held_out: Sequence[bytes], *,
+                  order: int = 5) -> np.ndarray:
     """Return the nats of each held-out document and its end, float64 [documents].
 
     Args:
