@@ -5,8 +5,7 @@
     <workdir>/run/metrics.jsonl        loss and throughput
     <workdir>/run/evaluation.json      the newest judgement and the baselines
     <workdir>/artefact/manifest.json   what was exported
-    <workdir>/serve.json               latency and throughput of the server
-    <workdir>/samples.json             [{"prompt", "text"}]
+    <workdir>/serve.json               what runs.serve.measure returned: latency, rates, samples
     <workdir>/stages.json              {stage: seconds}
 
 Reads these; returns nested plain data.
@@ -46,14 +45,14 @@ def collect(workdir: str | Path) -> dict[str, Any]:
     config = load(work / "run" / "config.json", {})
     store = load(work / "run" / "evaluation.json", {})
     artefact = load(work / "artefact" / "manifest.json", {})
-    served = load(work / "serve.json", {})
+    served = dict(load(work / "serve.json", {}))
     if not any((rows, data, config, store, artefact, served)):
         raise DataError(f"{work} holds no data/, run/ or artefact/ of a run; give the workdir of "
                         "`ssljax quickstart`, or run it first.")
     figures = {
         "documents": documents(data), "data": dataset(data), "train": training(rows, config),
-        "export": export(artefact), "serve": {**SERVE, **served}, "curve": curve(rows),
-        "evals": judgements(store), "samples": load(work / "samples.json", []),
+        "export": export(artefact), "samples": served.pop("samples", []), "serve": served,
+        "curve": curve(rows), "evals": judgements(store),
         "seconds": load(work / "stages.json", {}), "commands": commands(work, config),
         "versions": versions(),
         "written": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")}
@@ -149,9 +148,6 @@ def export(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return the size of the artefact's files and where it runs."""
     sizes = [file["bytes"] for file in manifest.get("files", {}).values()]
     return {"bytes": sum(sizes) if sizes else None, **pick(manifest, ("platforms", "kind"))}
-
-
-SERVE = {"first_token_ms_p50": None, "tokens_per_second": None}
 
 
 def commands(work: Path, config: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -236,18 +236,11 @@ def served(figures: Figures) -> str:
     rows = [("artefact", size(export["bytes"])),
             ("runs on", ", ".join(export.get("platforms") or []) or MISSING),
             ("first token, median", MISSING if first is None else f"{digits(first)} ms"),
-            ("tokens per second", rate(serve["tokens_per_second"]))]
-    rows += [(name.replace("_", " "), entry(value)) for name, value in serve.items()
-             if name not in ("first_token_ms_p50", "tokens_per_second")
-             and isinstance(value, str | int | float)]
+            ("tokens per second, one request", rate(serve["tokens_per_second"]))]
+    if serve.get("requests_together"):
+        rows.append((f"tokens per second, {count(serve['requests_together'])} requests at once",
+                     rate(serve.get("tokens_per_second_together"))))
     return table(("", ""), rows)
-
-
-def entry(value: str | int | float) -> str:
-    """Return a value of unknown meaning: whole numbers whole, others with three digits."""
-    if isinstance(value, str):
-        return value
-    return count(value) if float(value).is_integer() else digits(value)
 
 
 def seconds_of(figures: Figures) -> dict[str, float]:

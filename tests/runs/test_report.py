@@ -42,8 +42,10 @@ def write_workdir(work):
         "artefact/manifest.json": {"files": {"weights": {"bytes": 17_000_000},
                                              "program": {"bytes": 123_456}},
                                    "platforms": ["cpu", "cuda"]},
-        "serve.json": {"first_token_ms_p50": 14.3, "tokens_per_second": 412.7, "requests": 32},
-        "samples.json": [{"prompt": f"prompt {EVIL}", "text": f"text {EVIL}"}],
+        "serve.json": {
+            "first_token_ms_p50": 14.3, "tokens_per_second": 412.7, "requests_together": 3,
+            "tokens_per_second_together": 871.0,
+            "samples": [{"prompt": f"prompt {EVIL}", "text": f"text {EVIL}"}]},
         "stages.json": {"curate": 41.3, "pretrain": 221.7}}
     for name, content in files.items():
         (work / name).parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +105,7 @@ def test_json_has_what_the_stages_wrote(work):
     assert got["against"]["xz"]["percent"] == pytest.approx(-8.0)
     assert got["export"]["bytes"] == 17_123_456
     assert (got["serve"]["first_token_ms_p50"], got["serve"]["tokens_per_second"]) == (14.3, 412.7)
+    assert got["samples"] == [{"prompt": f"prompt {EVIL}", "text": f"text {EVIL}"}]
     assert got["seconds"] == {"curate": 41.3, "pretrain": 221.7}
     assert got["curve"][1] == {"step": 20, "loss": 0.4, "tokens_per_second": 1020.0}
     assert got["versions"]["numpy"]
@@ -135,6 +138,7 @@ def test_page_says_by_how_much_the_model_beats_or_misses(work):
     assert "355 dropped, by reason" in words and "1,788 kept (83.4 %)" in words
     assert "knn accuracy" in words and "0.9100" in words
     assert "4 min 23 s in all" in words
+    assert "3 requests at once" in words and "871" in words
 
 
 def plain_words(work):
@@ -155,7 +159,7 @@ def test_what_is_missing_is_null_in_json_and_said_on_the_page(tmp_path):
 
 @pytest.mark.parametrize("gone", [
     "data/manifest.json", "run/config.json", "run/metrics.jsonl", "run/evaluation.json",
-    "artefact/manifest.json", "serve.json", "samples.json", "stages.json"])
+    "artefact/manifest.json", "serve.json", "stages.json"])
 def test_any_one_stage_may_be_missing(tmp_path, gone):
     write_workdir(tmp_path)
     (tmp_path / gone).unlink()
