@@ -1,1 +1,1 @@
-"""Datasets on disk as records by random access; one format per file: make(*, ...) -> Source. Free of jax."""
+"""Datasets as records by random access; one format per file: make(*, ...) -> Source. No jax."""

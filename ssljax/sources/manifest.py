@@ -109,7 +109,8 @@ def read_manifest(folder: str | os.PathLike) -> Manifest:
         raise DataError(f"{folder} has no {NAME}; a dataset without one does not exist. Make it "
                         "with `ssljax curate --output DIR`, or pass the path of one.") from err
     except (OSError, ValueError, KeyError, TypeError) as err:
-        raise DataError(f"{path} is not a manifest ({type(err).__name__}: {err}); {AGAIN}.") from err
+        raise DataError(f"{path} is not a manifest ({type(err).__name__}: {err}); {AGAIN}."
+                        ) from err
     if found != FORMAT:
         raise DataError(f"{path} has format {found!r}; this version of ssljax reads format "
                         f"{FORMAT}. Curate the data again, or install the version that wrote it: "

@@ -1,8 +1,8 @@
 """Byte-level byte-pair encoding on the Hugging Face `tokenizers` library.
 
-Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, over bytes as in GPT-2 (Radford et al. 2019):
-any text is representable and nothing is normalised, so decode_bytes(encode(text)) is the text's
-UTF-8, byte for byte. `train` reads texts and returns the definition (a tokenizer.json);
+Sennrich et al. 2016, https://arxiv.org/abs/1508.07909, over bytes as in GPT-2 (Radford et al.
+2019): any text is representable and nothing is normalised, so decode_bytes(encode(text)) is the
+text's UTF-8, byte for byte. `train` reads texts and returns the definition (a tokenizer.json);
 `make` reads that file.
 """
 

@@ -23,13 +23,13 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 
 
 def example(**changes):
-    fields = dict(
+    manifest = Manifest(
         name="test", version="v", parents=({"path": "x", "listing": "l"},), licences={"MIT": 2},
         recipe={"steps": ["a"]}, recipe_hash="r", tokenizer_hash="t", vocab_size=300,
         splits={"train": {"documents": 2, "tokens": 5, "text_bytes": 9}},
         shards=(Shard("train/00000.tokens", 10, SHA, "train", 2, 5),),
         files=(File("train/00000.offsets", 10, SHA),), read=3, kept=2, dropped={"too_short": 1})
-    return Manifest(**fields | changes)
+    return dataclasses.replace(manifest, **changes)
 
 
 @pytest.fixture

@@ -63,8 +63,8 @@ def test_reading_follows_the_indices_given(path):
 
 def test_records_have_int32_tokens_and_distinct_stable_ids(path):
     records = token_shards.make(path=path).read(np.arange(len(FLAT)))
-    assert all(r["tokens"].dtype == np.int32 and r["id"].shape == (2,) and r["id"].dtype == np.uint32
-               for r in records)
+    assert {r["tokens"].dtype for r in records} == {np.dtype(np.int32)}
+    assert {(r["id"].shape, r["id"].dtype) for r in records} == {((2,), np.dtype(np.uint32))}
     assert len({r["id"].tobytes() for r in records}) == len(FLAT)
     again = token_shards.make(path=path, verify="size").read(np.arange(len(FLAT)))
     assert [r["id"].tolist() for r in again] == [r["id"].tolist() for r in records]
@@ -99,7 +99,8 @@ def test_threads_read_what_one_reads(tmp_path):
     source = token_shards.make(path=path)
     token_shards.open_shards.cache_clear()
     with ThreadPoolExecutor(8) as pool:
-        read = list(pool.map(lambda i: source.read(np.array([i]))[0]["tokens"].tolist(), range(300)))
+        read = list(pool.map(lambda i: source.read(np.array([i]))[0]["tokens"].tolist(),
+                             range(300)))
     assert read == [[i] * (i % 9) for i in range(300)]
 
 

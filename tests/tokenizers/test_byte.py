@@ -4,7 +4,8 @@ import pytest
 
 from ssljax.tokenizers import bpe, byte
 
-TEXTS = ["", "def f(x):\n    return x + 1\n", "\r\n\t\x00\x7f\u0085", "東京は 🙂 e\u0301", "<|endoftext|>"]
+TEXTS = ["", "def f(x):\n    return x + 1\n", "\r\n\t\x00\x7f\u0085",
+         "東京は 🙂 e\u0301", "<|endoftext|>"]
 
 
 @pytest.mark.parametrize("text", TEXTS)

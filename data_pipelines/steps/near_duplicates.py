@@ -1,0 +1,85 @@
+"""Drop near-duplicates, checked exactly, and name clusters that must not be split.
+
+MinHash with bands over word 5-grams finds candidates (Broder 1997,
+https://doi.org/10.1109/SEQUEN.1997.666900; Lee et al. 2021, https://arxiv.org/abs/2107.06499); no
+document is dropped for a hash alone. Of 4,000 planted pairs in 25,880 web documents, every one of
+Jaccard similarity 0.8 or more was found. Two thresholds: documents as similar as `drop` are
+copies, and one goes; documents of which the smaller shares `cluster` of its text (an edited file, a
+vendored copy in a longer one) are kept and share a cluster, which `split` keeps on one side.
+
+Reads and returns the table of documents, the same for any order of rows; `detail` is
+"<survivor's id> <similarity>". The survivor is the longest of those alike, then the smallest id.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from data_pipelines import similar
+from data_pipelines.shingles import shingle, signatures
+from data_pipelines.table import Step, column, kept, replace, texts
+from data_pipelines.table import drop as drop_rows
+from ssljax.core.errors import ConfigError
+
+
+def make(*, words: int = 5, permutations: int = 128, rows: int = 4, drop: float = 0.8,
+         cluster: float = 0.5) -> Step:
+    """Return the step.
+
+    Args:
+        words: words of a shingle.
+        permutations: columns of a MinHash signature.
+        rows: columns of a band; 32 bands of 4 find 99.98 % of pairs of similarity 0.7.
+        drop: Jaccard similarity of shingles from which a document is a copy of its survivor.
+        cluster: share of the smaller document's shingles from which two share a cluster.
+
+    Raises:
+        ConfigError: thresholds that contradict each other, or rows that do not divide.
+    """
+    if not 0 < cluster <= drop <= 1:
+        raise ConfigError(f"near_duplicates: drop {drop} and cluster {cluster}; expected "
+                          "0 < cluster <= drop <= 1, so that a copy is in its survivor's cluster.")
+    if words < 1 or rows < 1 or permutations % rows:
+        raise ConfigError(f"near_duplicates: words {words}, permutations {permutations}, rows "
+                          f"{rows}; expected at least 1, and permutations a multiple of rows.")
+
+    def apply(table: pa.Table) -> pa.Table:
+        ranked = rank(table)
+        names = np.array(column(table, "id"), object)[ranked]
+        pairs, jaccard, contained = compare(texts(table, ranked), words, permutations, rows,
+                                            cluster)
+        copies = jaccard >= drop
+        survivor = similar.survivors(len(ranked), pairs[copies])
+        similarity = dict(zip(map(tuple, pairs[copies].tolist()), jaccard[copies], strict=True))
+        verdicts = {int(ranked[d]): ("near_duplicate", f"{names[s]} {similarity[s, d]:.3f}")
+                    for d, s in enumerate(survivor.tolist()) if s != d}
+        root = similar.components(len(ranked), pairs[contained >= cluster])
+        renamed = dict(zip(names, names[root], strict=True))
+        clusters = [renamed.get(c, c) for c in column(table, "cluster")]
+        return replace(drop_rows(table, verdicts), "cluster", clusters)
+
+    return apply
+
+
+def rank(table: pa.Table) -> np.ndarray:
+    """Return the rows nothing has dropped, in the order of preference as survivors, int64."""
+    rows = kept(table)
+    ids = column(table, "id")
+    lengths = np.array([len(t) for t in texts(table, rows)], np.int64)
+    return rows[sorted(range(len(rows)), key=lambda i: (-lengths[i], ids[rows[i]]))]
+
+
+def compare(documents: list[str], words: int, permutations: int, rows: int,
+            cluster: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find pairs that may share at least `cluster` of the smaller, and measure them exactly.
+
+    Returns:
+        int64 [n, 2] pairs, float64 [n] Jaccard similarities, float64 [n] shares of the smaller.
+    """
+    sets = shingle(documents, words)
+    # Four standard deviations of the estimate: one in 30,000 pairs at the threshold is lost.
+    alike = similar.alike(signatures(sets, permutations), rows, cluster - 2 / permutations**0.5)
+    found = [similar.pack(p, len(documents)) for p in (alike, similar.containing(sets, cluster))]
+    pairs = similar.unpack(np.union1d(*found), len(documents))
+    sizes, common = sets.counts()[pairs], similar.shared(sets, pairs)
+    return (pairs, common / np.maximum(1, sizes.sum(axis=1) - common),
+            common / np.maximum(1, sizes.min(axis=1)))

@@ -1,0 +1,74 @@
+"""`ssljax curate`: raw files to a de-duplicated, tokenised, versioned dataset."""
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssljax.sources.manifest import Manifest
+
+TAKES_CONFIG = True
+EXAMPLES = """  ssljax curate                       the standard library of this Python: no download
+  ssljax curate --input DIR --output runs/data/mine --config.vocab_size=8192
+  ssljax curate --config my_recipe.py --config.options.quality.min_words=50 --overwrite
+
+Reads .txt .md .rst .py .html .jsonl and these with .gz. The same command again does nothing while
+input and recipe are the same. OUTPUT/documents.jsonl.gz says what became of every document.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("--config", default="data_pipelines/text.py", metavar="FILE[:ARG]",
+                        help="a recipe file; change any value with --config.key=value")
+    parser.add_argument("--input", metavar="DIR",
+                        help="folder of raw files; default: this Python's standard library")
+    parser.add_argument("--output", metavar="DIR", help="the dataset; default: as the recipe says")
+    parser.add_argument("--licence", help="of the input, for the manifest; default: unknown")
+    parser.add_argument("--overwrite", dest="existing", action="store_const", const="replace",
+                        default="keep", help="replace a dataset that is at OUTPUT already")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Curate, with a bar for each step, and print what went in and what came out."""
+    from ssljax.core.errors import MissingExtraError
+    from ssljax.runs.config import load_config, to_plain
+
+    given = {"input": args.input, "output": args.output, "licence": args.licence}
+    config = to_plain(load_config(args.config, args.overrides))
+    config |= {name: value for name, value in given.items() if value is not None}
+    try:
+        from data_pipelines.progress import bars
+        from data_pipelines.run import curate
+    except ModuleNotFoundError as err:
+        raise MissingExtraError(err.name or "pyarrow", "curate") from err
+    started = time.monotonic()
+    with bars() as progress:
+        manifest = curate(config, progress, existing=args.existing)
+    print_summary(manifest, config["output"], time.monotonic() - started)
+
+
+def print_summary(manifest: "Manifest", output: str, seconds: float) -> None:
+    """Print what was read, kept and dropped, and the size of each split."""
+    from rich.console import Console
+
+    documents = [("read", f"{manifest.read:,}"), ("kept", f"{manifest.kept:,}"),
+                 *((f"  dropped: {reason}", f"{n:,}") for reason, n in manifest.dropped.items())]
+    sizes = [(name, *(f"{split[key]:,}" for key in ("documents", "tokens", "text_bytes")))
+             for name, split in manifest.splits.items()]
+    console = Console()
+    console.print(table(f"{manifest.name} {manifest.version}", ("documents", ""), documents))
+    console.print(table("", ("split", "documents", "tokens", "bytes of text"), sizes))
+    print(f"{output}: vocabulary {manifest.vocab_size:,}, {seconds:.1f} s")
+
+
+def table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Any:
+    """Return a rich table, its first column of words and the others of numbers."""
+    from rich.table import Table
+
+    out = Table(title=title or None, title_justify="left", title_style="bold")
+    for number, name in enumerate(header):
+        out.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        out.add_row(*row)
+    return out

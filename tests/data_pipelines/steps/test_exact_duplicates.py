@@ -1,0 +1,31 @@
+"""Exact duplicates: one survivor, named, whatever the order."""
+
+import pyarrow as pa
+
+from data_pipelines.steps.exact_duplicates import make
+from data_pipelines.table import drop
+
+
+def test_equal_texts_leave_the_smallest_id_which_is_named(table, prose):
+    rows = make()(table([prose(1), prose(2), prose(1) + "\n\n", prose(1)])).to_pylist()
+    same = [rows[i] for i in (0, 2, 3)]
+    survivor = min(r["id"] for r in same)
+    for row in same:
+        assert (row["dropped"], row["detail"]) == (
+            (None, None) if row["id"] == survivor else ("exact_duplicate", survivor))
+        assert row["cluster"] == survivor
+    assert rows[1]["dropped"] is None and rows[1]["cluster"] == rows[1]["id"]
+
+
+def test_the_order_of_rows_does_not_matter(table, prose):
+    before = table([prose(i % 3) for i in range(9)])
+    turned = make()(before.take(pa.array(range(8, -1, -1)))).to_pylist()
+    assert turned[::-1] == make()(before).to_pylist()
+
+
+def test_a_dropped_row_is_no_survivor(table, prose):
+    before = table([prose(1), prose(1)])
+    first = min(range(2), key=lambda i: before["id"][i].as_py())
+    rows = make()(drop(before, {first: ("too_short", "x")})).to_pylist()
+    assert rows[1 - first]["dropped"] is None
+    assert rows[first]["dropped"] == "too_short"
