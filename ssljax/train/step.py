@@ -89,7 +89,7 @@ def make_train_step(objective: Objective, tx: optax.GradientTransformation, *,
         (total, weight, grads, metrics), extra = sums(state.params, state.extra, batch, key)
         scale = 1 / jnp.where(weight > 0, weight, 1)
         loss, grads = total * scale, jax.tree.map(lambda g: g * scale, grads)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         accepted = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
 
         def move() -> tuple[Params, PyTree, PyTree]:
@@ -102,7 +102,7 @@ def make_train_step(objective: Objective, tx: optax.GradientTransformation, *,
         params, opt_state, extra = jax.lax.cond(accepted, move, lambda: kept)
         report = {name: s / jnp.where(w > 0, w, 1) for name, (s, w) in metrics.items()}
         report |= {"loss": loss, "grad_norm": grad_norm, "weight": weight,
-                   "param_norm": optax.global_norm(params), "rejected": 1.0 - accepted}
+                   "param_norm": optax.tree.norm(params), "rejected": 1.0 - accepted}
         return state._replace(step=state.step + 1, params=params, opt_state=opt_state,
                               extra=extra), report
 

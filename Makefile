@@ -1,0 +1,44 @@
+# Two commands: `make quickstart` and `make test`. Each makes .venv and installs what it needs, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+WORKDIR ?= quickstart
+
+.PHONY: quickstart test test-all help
+help:
+	@echo "make quickstart   raw text to a served model, in about six minutes on two CPU cores"
+	@echo "make test         linter, import contracts and tests, in under twelve minutes"
+	@echo "make test-all     the slow tests too"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("ssljax needs Python 3.11 or newer; this is %s. Use: make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@echo "Creating $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing ssljax to curate, train and serve ..."
+	@$(PIP) --editable '.[curate,train,serve]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing ssljax and its development tools ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+quickstart: $(VENV)/.run
+	@echo "Raw text to a served model; finished stages are skipped. Results in $(WORKDIR)/report.html"
+	@$(BIN)/ssljax quickstart --workdir $(WORKDIR)
+
+test: $(VENV)/.dev
+	@echo "Linter ..."
+	@$(BIN)/ruff check .
+	@echo "Import contracts ..."
+	@$(BIN)/lint-imports
+	@echo "Tests ..."
+	@$(BIN)/python -m pytest --numprocesses 2
+
+test-all: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest --numprocesses 2 -m ''

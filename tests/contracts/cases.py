@@ -1,0 +1,116 @@
+"""The smallest real run of every objective: plain configs, and data that can be learned from."""
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+
+import jax
+import numpy as np
+
+from ssljax.core import sharding
+from ssljax.core.rng import hash64, record_id
+from ssljax.data.packing import packed
+from ssljax.data.stream import Stream
+from ssljax.runs.build import Method, build_method
+from ssljax.sources import digits
+from ssljax.train.state import init_state
+from ssljax.train.step import make_train_step
+
+BATCH_SIZE = 16
+OPTIM = {"optim": {"name": "adamw", "lr": 1e-2, "clip_norm": 1.0, "weight_decay": 0.1},
+         "schedule": {"name": "cosine", "warmup_steps": 2}, "total_steps": 40,
+         "batch_size": BATCH_SIZE, "seed": 3}
+MESHES = ({"data": 8}, {"fsdp": 8}, {"tensor": 2, "data": 4}, {"data": 2, "fsdp": 2, "tensor": 2},
+          {"fsdp": 4, "tensor": 2}, {"data": 2, "context": 2, "tensor": 2}, {"expert": 2, "fsdp": 4})
+
+
+def tiny(package: str, name: str) -> dict:
+    """Return the spec of a plug-in with its own TINY arguments."""
+    return {"name": name, **importlib.import_module(f"ssljax.{package}.{name}").TINY}
+
+
+# objective -> (model, pretext): what its docstring says it reads.
+CASES = {
+    "next_token": ("gpt", "next_token"),
+    "simclr": ("vit", "two_views"),
+    "mae": ("vit", "masked_patches"),
+}
+NESTED = {"mae": {"decoder": lambda: tiny("models", "vit_decoder")}}
+
+
+def plugins(package: str) -> list[str]:
+    """Return the names of a package's plug-in files: those with a `make`."""
+    home = importlib.import_module(f"ssljax.{package}")
+    return [m.name for m in pkgutil.iter_modules(home.__path__)
+            if hasattr(importlib.import_module(f"ssljax.{package}.{m.name}"), "make")]
+
+
+def config_of(objective: str) -> dict:
+    """Return the plain config of an objective's smallest run."""
+    model, pretext = CASES[objective]
+    spec = tiny("objectives", objective)
+    spec |= {key: make() for key, make in NESTED.get(objective, {}).items()}
+    return {**OPTIM, "model": tiny("models", model), "pretext": tiny("pretext", pretext),
+            "objective": spec}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentences:
+    """An in-memory text source: arithmetic sequences modulo 61, which a network can learn."""
+
+    count: int = 200
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, indices: np.ndarray) -> list[dict]:
+        return [{"id": record_id("sentences", int(i)), "tokens": self.tokens(int(i))}
+                for i in indices]
+
+    def tokens(self, index: int) -> np.ndarray:
+        step, length = 1 + index % 3, 5 + index % 20
+        return (1 + (index + step * np.arange(length)) % 61).astype(np.int32)
+
+    def lengths(self) -> np.ndarray:
+        return np.array([len(self.tokens(i)) for i in range(self.count)])
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"sentences": str(self.count)}
+
+
+def stream_of(method: Method, *, batch_size: int = BATCH_SIZE, seed: int = 3) -> Stream:
+    """Return the data of a case: packed sentences, or scikit-learn's digits."""
+    if "tokens" in method.pretext.spec:
+        (seq_len,), _ = method.pretext.spec["tokens"]
+        source = packed(Sentences(), seq_len=seq_len, end_of_text=0, seed=seed)
+    else:
+        source = digits.make(split="train")
+    return Stream(source, method.pretext.example, batch_size, seed)
+
+
+@functools.cache
+def case(objective: str) -> tuple[Method, tuple[dict, ...]]:
+    """Return the method of an objective and its first batches, on the host."""
+    method = build_method(config_of(objective))
+    stream = stream_of(method)
+    return method, tuple(stream.host_rows(t, 0, 1) for t in range(6))
+
+
+def chosen_mesh(name: str) -> dict[str, int]:
+    """Return the one mesh that a plug-in is proved on in the fast tests."""
+    return MESHES[hash64(name) % len(MESHES)]
+
+
+def losses(objective: str, mesh: jax.sharding.Mesh | None, steps: int = 3, **options) -> list[float]:
+    """Return the losses of the first steps of a case on a mesh."""
+    method, batches = case(objective)
+    with sharding.use_mesh(mesh):
+        state = init_state(method.init, method.key, mesh)
+        step = jax.jit(make_train_step(method.objective, method.tx, views=method.pretext.views,
+                                       **options), donate_argnums=0)
+        seen = []
+        for batch in batches[:steps]:
+            state, metrics = step(state, sharding.place_batch(mesh, batch))
+            seen.append(float(metrics["loss"]))
+    return seen

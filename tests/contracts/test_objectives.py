@@ -1,0 +1,165 @@
+"""What every objective promises: read once, hold for each file in objectives/."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+
+from ssljax.core import sharding
+from ssljax.core.errors import ConfigError
+from ssljax.core.tree import named_leaves
+from ssljax.train.checkpoint import Checkpoints
+from ssljax.train.state import abstract_state, init_state, with_views
+from ssljax.train.step import make_train_step
+from tests.contracts.cases import BATCH_SIZE, CASES, MESHES, case, chosen_mesh, losses, plugins
+
+every_objective = pytest.mark.parametrize("name", sorted(CASES))
+
+
+def start(name: str):
+    method, batches = case(name)
+    state = init_state(method.init, method.key, None)
+    batch = with_views(method.pretext.views, state.key, sharding.place_batch(None, batches[0]))
+    return method, state, batch
+
+
+def jitted_step(method):
+    return jax.jit(make_train_step(method.objective, method.tx, views=method.pretext.views))
+
+
+def bits(tree):
+    """Return every leaf as bytes, so that equality means bitwise."""
+    def one(x):
+        is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(x) if is_key else x).tobytes()
+    return [one(x) for x in jax.tree.leaves(tree)]
+
+
+def test_every_objective_has_a_case():
+    assert set(plugins("objectives")) == set(CASES)
+
+
+@every_objective
+def test_loss_is_a_sum_and_its_weight_and_keeps_the_form_of_extra(name):
+    method, state, batch = start(name)
+    total, (weight, extra, metrics) = jax.eval_shape(
+        method.objective.loss, state.params, state.extra, batch, state.key)
+    scalars = [total, weight, *jax.tree.leaves(metrics)]
+    assert all(x.shape == () and x.dtype == jnp.float32 for x in scalars)
+    assert all(len(pair) == 2 for pair in metrics.values())
+    form = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)  # noqa: E731
+    assert form(extra) == form(state.extra)
+    params, moved = jax.eval_shape(method.objective.update, state.params, state.extra, state.step)
+    assert form(params) == form(state.params)
+    assert form(moved) == form(state.extra)
+
+
+@every_objective
+def test_gradients_are_finite_and_reach_every_parameter(name):
+    method, state, batch = start(name)
+    grads = jax.grad(lambda p: method.objective.loss(p, state.extra, batch, state.key)[0])(
+        state.params)
+    for leaf, grad in named_leaves(grads).items():
+        assert np.isfinite(grad).all(), leaf
+        assert np.abs(grad).max() > 0, leaf
+
+
+@every_objective
+def test_loss_falls(name):
+    method, batches = case(name)
+    state, step = init_state(method.init, method.key, None), jitted_step(method)
+    seen = []
+    for t in range(30):
+        state, metrics = step(state, sharding.place_batch(None, batches[t % 2]))
+        seen.append(float(metrics["loss"]))
+    assert np.mean(seen[-4:]) < 0.9 * np.mean(seen[:4])
+
+
+@every_objective
+def test_jit_equals_no_jit(name):
+    method, state, batch = start(name)
+    args = (state.params, state.extra, batch, state.key)
+    with jax.disable_jit():
+        slow = method.objective.loss(*args)[0]
+    np.testing.assert_allclose(jax.jit(method.objective.loss)(*args)[0], slow, rtol=1e-5)
+
+
+@every_objective
+def test_same_key_same_result(name):
+    method, state, batch = start(name)
+    loss = jax.jit(method.objective.loss)
+    first, second = (loss(state.params, state.extra, batch, state.key) for _ in range(2))
+    assert bits(first) == bits(second)
+    assert bits(init_state(method.init, method.key, None)) == bits(state)
+
+
+def check_mesh(name: str, sizes: dict[str, int]) -> None:
+    alone = losses(name, None)
+    for kind in (AxisType.Auto, AxisType.Explicit):
+        np.testing.assert_allclose(losses(name, sharding.make_mesh(sizes, kind)), alone, rtol=2e-5,
+                                   err_msg=f"{name} on {kind} {sizes}")
+
+
+@every_objective
+def test_no_mesh_equals_auto_equals_explicit(name):
+    check_mesh(name, chosen_mesh(name))
+
+
+@pytest.mark.slow
+@every_objective
+@pytest.mark.parametrize("sizes", MESHES, ids=str)
+def test_no_mesh_equals_every_mesh(name, sizes):
+    check_mesh(name, sizes)
+
+
+@every_objective
+def test_accumulation_is_exact_or_refused(name):
+    method, _ = case(name)
+    if method.objective.coupled:
+        with pytest.raises(ConfigError, match="compares the rows"):
+            losses(name, None, accumulate=2)
+    else:
+        np.testing.assert_allclose(losses(name, None, accumulate=4), losses(name, None), rtol=2e-5)
+
+
+@every_objective
+def test_encoder_feeds_the_model(name):
+    method, state, batch = start(name)
+    params, stats = method.objective.encoder(state.params, state.extra)
+    inputs = {n: batch[n] for n in ("tokens", "image") if n in batch}
+    if inputs.get("image") is not None and inputs["image"].dtype == jnp.uint8:
+        inputs = {"image": batch["view1"]}
+    outputs = jax.eval_shape(lambda p: method.model.apply(p, inputs, stats=stats), params)
+    assert outputs["sequence"].shape[0] == BATCH_SIZE
+
+
+@every_objective
+def test_stopped_and_resumed_is_bitwise_equal(name, tmp_path):
+    method, batches = case(name)
+    step = jitted_step(method)
+    state = init_state(method.init, method.key, None)
+    for batch in batches[:2]:
+        state, _ = step(state, sharding.place_batch(None, batch))
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(state, 2, {"config": {}, "data": {}, "versions": {}})
+    checkpoints.wait()
+    resumed, _ = checkpoints.load(2, abstract_state(method.init, method.key, None))
+    checkpoints.close()
+    for batch in batches[2:4]:
+        state, a = step(state, sharding.place_batch(None, batch))
+        resumed, b = step(resumed, sharding.place_batch(None, batch))
+        assert bits(a) == bits(b)
+    assert bits(resumed) == bits(state)
+
+
+@every_objective
+def test_a_non_finite_step_is_rejected_whole(name):
+    method, batches = case(name)
+    state = init_state(method.init, method.key, None)
+    poisoned = state._replace(params=jax.tree.map(lambda x: x * jnp.nan, state.params))
+    after, metrics = jitted_step(method)(poisoned, sharding.place_batch(None, batches[0]))
+    assert metrics["rejected"] == 1
+    assert bits((after.params, after.opt_state, after.extra)) == bits(
+        (poisoned.params, poisoned.opt_state, poisoned.extra))
+    assert after.step == 1
