@@ -74,7 +74,7 @@ def logprobs_of(scored: Sequence[tuple[int, Scored]], tokenizer: Tokenizer, coun
 
 
 def spell(token: int, tokenizer: Tokenizer) -> str:
-    """Return a token as text; a part of a character as "bytes:\\xe2\\x82", OpenAI's spelling."""
+    r"""Return a token as text; a part of a character as "bytes:\xe2\x82", as OpenAI does."""
     if token == tokenizer.end_of_text:
         return "<|endoftext|>"
     data = tokenizer.decode_bytes([token])

@@ -34,6 +34,8 @@ MANIFEST = "manifest.json"
 # that size add up over layers. Wrong weights or a wrong program differ by the order of 1.
 TOLERANCE = {"cpu": 1e-4, "cuda": 2e-2, "tpu": 5e-2}
 
+EXPORT_AGAIN = "copy the artefact again, or export the run again."
+
 Function = Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]    # (weights, inputs) -> outputs
 
 
@@ -95,9 +97,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-EXPORT_AGAIN = "copy the artefact again, or export the run again."
-
-
 def check_files(path: Path, manifest: Mapping[str, Any]) -> None:
     """Compare size and checksum of every file with the manifest.
 
@@ -107,7 +106,7 @@ def check_files(path: Path, manifest: Mapping[str, Any]) -> None:
     for name, expected in manifest["files"].items():
         file = path / name
         if Path(name).name != name:
-            raise ArtefactError(f'{path / MANIFEST} lists "{name}", which is not a plain file name.')
+            raise ArtefactError(f'{path / MANIFEST} lists "{name}", not a plain file name.')
         try:
             size = file.stat().st_size
             checksum = sha256(file)
@@ -117,8 +116,8 @@ def check_files(path: Path, manifest: Mapping[str, Any]) -> None:
             raise ArtefactError(f"{file} has {size} bytes; its manifest says {expected['bytes']}. "
                                 f"It was cut or changed: {EXPORT_AGAIN}")
         if checksum != expected["sha256"]:
-            raise ArtefactError(f"{file} is damaged: its sha256 is {checksum[:12]}..., its manifest "
-                                f"says {expected['sha256'][:12]}...; {EXPORT_AGAIN}")
+            raise ArtefactError(f"{file} is damaged: its sha256 is {checksum[:12]}..., its "
+                                f"manifest says {expected['sha256'][:12]}...; {EXPORT_AGAIN}")
 
 
 def load_function(file: Path, manifest: Mapping[str, Any]) -> Function:
@@ -139,8 +138,8 @@ def load_function(file: Path, manifest: Mapping[str, Any]) -> Function:
             "for 6 months; export the run again with this version.") from err
     here = platform()
     if here not in exported.platforms:
-        raise ArtefactError(f"{file} was exported for {', '.join(exported.platforms)}; this process "
-                            f"runs on {here}. Set JAX_PLATFORMS to one of them.")
+        raise ArtefactError(f"{file} was exported for {', '.join(exported.platforms)}; this "
+                            f"process runs on {here}. Set JAX_PLATFORMS to one of them.")
     return exported.call
 
 
@@ -198,6 +197,6 @@ def load_tokenizer(path: Path, manifest: Mapping[str, Any]) -> Tokenizer | None:
     tokenizer = resolve("tokenizers", {"name": spec["name"], **arguments})
     if tokenizer.fingerprint != spec["fingerprint"]:
         raise ArtefactError(
-            f"{path}: tokenizer {spec['name']} has fingerprint {tokenizer.fingerprint[:12]}..., the "
-            f"model was trained with {spec['fingerprint'][:12]}...; {EXPORT_AGAIN}")
+            f"{path}: tokenizer {spec['name']} has fingerprint {tokenizer.fingerprint[:12]}..., "
+            f"the model was trained with {spec['fingerprint'][:12]}...; {EXPORT_AGAIN}")
     return tokenizer

@@ -20,7 +20,7 @@ from ssljax.serve.artefact import Artefact, Function
 from ssljax.serve.jobs import Sampling, Scored
 from ssljax.serve.sampling import Drawn, Rows, draw, idle_rows, top
 
-SMALLEST_BUCKET = 16
+SMALLEST_BUCKET = 32             # a shorter prompt costs about as much, and each bucket a compile
 
 Cache = Any
 
@@ -69,16 +69,18 @@ def make_device(artefact: Artefact, *, slots: int) -> Device:
         return jax.tree.map(lambda leaf: zeros(leaf, rows, length), cache_spec, is_leaf=is_spec)
 
     prefill = jax.jit(prefill_program(artefact.functions["prefill"], empty, ids))
+    first = jax.jit(draw)            # apart from prefill, which is compiled for every bucket
     decode = jax.jit(decode_program(artefact.functions["decode"], ids), donate_argnums=1)
     score = jax.jit(score_program(artefact.functions["score"], ids))
     insert = jax.jit(insert_program(cache_spec), donate_argnums=0)
 
-    def run_prefill(prompt: Sequence[int], sampling: Sampling, report: bool) -> tuple[Scored, Cache]:
+    def run_prefill(prompt: Sequence[int], sampling: Sampling,
+                    report: bool) -> tuple[Scored, Cache]:
         row = Rows(*(np.asarray([value], kind.dtype) for value, kind in zip(
             (0, 0, *sampling, 0, report), idle_rows(1), strict=True)))
         last = np.asarray([len(prompt) - 1], np.int32)
-        drawn, cache = prefill(artefact.weights, padded(prompt, context), last, row)
-        return to_host(drawn, [report])[0], cache
+        logits, cache = prefill(artefact.weights, padded(prompt, context), last)
+        return to_host(first(logits, row), [report])[0], cache
 
     def run_decode(cache: Cache, rows: Rows) -> tuple[Cache, list[Scored]]:
         cache, drawn = decode(artefact.weights, cache, rows)
@@ -101,13 +103,13 @@ def make_device(artefact: Artefact, *, slots: int) -> Device:
 
 def prefill_program(function: Function, empty: Callable[[int, int], Cache],
                     ids: int) -> Callable[..., Any]:
-    """Return (weights, tokens [1, L], last [1], row) -> (drawn, cache of L entries).
+    """Return (weights, tokens [1, L], last [1]) -> (logits [1, ids], cache of L entries).
 
     Logits past the tokenizer's `ids` belong to rows that only pad the table: never drawn.
     """
-    def call(weights: Any, tokens: jax.Array, last: jax.Array, row: Rows) -> tuple[Drawn, Cache]:
+    def call(weights: Any, tokens: jax.Array, last: jax.Array) -> tuple[jax.Array, Cache]:
         out = function(weights, {"tokens": tokens, "last": last, "cache": empty(*tokens.shape)})
-        return draw(out["logits"][:, :ids], row), out["cache"]
+        return out["logits"][:, :ids], out["cache"]
 
     return call
 

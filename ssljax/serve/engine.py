@@ -29,7 +29,7 @@ class StoppedError(Exception):
 
 
 class Load(NamedTuple):
-    """How busy the engine is: requests that wait, slots in use, slots in all; and whether it lives."""
+    """Requests that wait, slots in use, slots in all, and whether the engine lives."""
 
     waiting: int
     busy: int

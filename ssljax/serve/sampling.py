@@ -38,7 +38,7 @@ class Rows(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """token i32 [B], its logprob f32 [B]; alternatives top_tokens i32 and top_logprobs f32 [B, T]."""
+    """token i32 and its logprob f32 [B]; alternatives top_tokens i32, top_logprobs f32 [B, T]."""
 
     token: jax.Array
     logprob: jax.Array

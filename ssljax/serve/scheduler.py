@@ -7,7 +7,7 @@ identity of value: two items of one plan must differ.
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
-
+Slots = tuple[Hashable | None, ...]
 Running = tuple[tuple[int, Any], ...]      # (slot, item) of every busy slot
 
 
@@ -19,7 +19,7 @@ class Plan(NamedTuple):
     """The items that wait, in order, and the item in each slot (None where it is free)."""
 
     waiting: tuple[Hashable, ...]
-    slots: tuple[Hashable | None, ...]
+    slots: Slots
 
 
 def empty_plan(slots: int) -> Plan:
@@ -65,6 +65,6 @@ def running(plan: Plan) -> Running:
     return tuple((slot, item) for slot, item in enumerate(plan.slots) if item is not None)
 
 
-def put(slots: tuple[Hashable | None, ...], slot: int, item: Hashable) -> tuple[Hashable | None, ...]:
+def put(slots: Slots, slot: int, item: Hashable) -> Slots:
     """Return `slots` with `item` at `slot`."""
     return slots[:slot] + (item,) + slots[slot + 1:]

@@ -32,7 +32,7 @@ CONTEXT, SLOTS, VOCAB = 48, 3, 257
 def trained() -> tuple[Any, Any]:
     """Return (model, params): scaled up so that texts vary, and most of them are ASCII."""
     model = gpt.make(vocab_size=VOCAB + 7, width=32, depth=2, num_heads=4)
-    params, _ = model.init(jax.random.key(3), {"tokens": jnp.zeros((1, 4), jnp.int32)})
+    params, _ = jax.jit(model.init)(jax.random.key(3), {"tokens": jnp.zeros((1, 4), jnp.int32)})
     scale = jnp.where(jnp.arange(VOCAB + 7) < 128, 12.0, 4.0)[:, None]
     return model, params | {"embedding": params["embedding"] * scale}
 
@@ -72,9 +72,11 @@ def engine(device, artefact) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def ask(artefact) -> Callable[..., Job]:
     """Return job(text, max_tokens, ...) with the start token put in front."""
-    def job(text: str, max_tokens: int = 12, *, sampling: Sampling | None = None, **more: Any) -> Job:
+    greedy = Sampling(temperature=0.0)
+
+    def job(text: str, max_tokens: int = 12, *, sampling: Sampling = greedy, **more: Any) -> Job:
         ids = (artefact.tokenizer.end_of_text, *artefact.tokenizer.encode(text))
-        return Job(ids, text, max_tokens, sampling or Sampling(temperature=0.0), **more)
+        return Job(ids, text, max_tokens, sampling, **more)
 
     return job
 

@@ -1,4 +1,4 @@
-"""The engine gives what full recomputation gives, whoever else is served; and survives its device."""
+"""The engine gives what full recomputation gives at any load, and survives its device."""
 
 import threading
 import time
@@ -35,7 +35,7 @@ def text(pieces):
     return "".join(piece.text for piece in pieces)
 
 
-def test_greedy_with_cache_equals_full_recomputation_alone_and_together(engine, artefact, ask, gather):
+def test_greedy_with_cache_equals_full_recomputation_at_any_load(engine, artefact, ask, gather):
     jobs = [ask(prompt, 14, logprobs=0) for prompt in PROMPTS]
     expected = [recompute(artefact, job.prompt, 14) for job in jobs]
     assert [ids(gather(engine, [job])[0]) for job in jobs] == expected

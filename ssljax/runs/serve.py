@@ -1,0 +1,176 @@
+"""Serve an artefact over HTTP, and measure such a server from outside."""
+
+import contextlib
+import http.client
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ssljax.core.errors import ServeError
+from ssljax.serve.app import make_app
+from ssljax.serve.artefact import load_artefact
+from ssljax.serve.completions import Limits
+from ssljax.serve.device import make_device
+from ssljax.serve.engine import start_engine
+from ssljax.serve.server import bind, check_exposure, listen, make_server, run_server
+
+SLOTS = 8
+QUEUE = 64
+GRACE = 30.0                         # seconds, as Kubernetes gives a pod before it kills it
+ANSWER_SECONDS = 300.0               # of silence after which a measurement gives up
+
+CHILD = ("import sys; from ssljax.runs.serve import serve; "
+         "serve(sys.argv[1], port=0, slots=int(sys.argv[2]), "
+         "announce=lambda url: print(url, flush=True))")
+
+
+def serve(artefact: str | Path, *, host: str = "127.0.0.1", port: int = 8000,
+          api_key: str | None = None, slots: int = SLOTS, queue: int = QUEUE, grace: float = GRACE,
+          announce: Callable[[str], None] = lambda url: None) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; then finish what runs and return.
+
+    Args:
+        artefact: folder that `ssljax export` wrote.
+        host: address to listen on; one that others can reach needs a key.
+        port: 0 for any free one.
+        api_key: what clients must send as `Authorization: Bearer KEY`; None asks for nothing.
+        slots: requests that are decoded together.
+        queue: requests that may wait for a slot; more are refused with 429.
+        grace: seconds that running requests have to finish at the end.
+        announce: is called with the server's URL once it accepts requests.
+
+    Raises:
+        ServeError: host or port cannot be had, or the artefact is no decoder.
+        ArtefactError: the artefact is damaged or does not run here.
+    """
+    check_exposure(host, api_key)
+    if slots < 1 or queue < 0:
+        raise ServeError(f"slots {slots} and queue {queue}: expected at least 1 and 0.")
+    with contextlib.closing(bind(host, port)) as sock:       # before the model, which takes seconds
+        loaded = load_artefact(Path(artefact))
+        device = make_device(loaded, slots=slots)
+        device.warm_up()
+        engine = start_engine(device, loaded.tokenizer, queue=queue)
+        try:
+            limits = Limits(loaded.manifest["name"], loaded.manifest["max_context"])
+            app = make_app(engine, loaded.tokenizer, limits=limits, api_key=api_key)
+            announce(listen(sock))
+            run_server(make_server(app, grace=grace), sock)
+        finally:
+            engine.close()
+
+
+class Answer(NamedTuple):
+    """One streamed answer, as a client saw it.
+
+    text:          what came
+    tokens:        generated, as the server counts them
+    first_seconds: from the request to the first event
+    seconds:       from the request to the last event
+    """
+
+    text: str
+    tokens: int
+    first_seconds: float
+    seconds: float
+
+
+def measure(artefact: str | Path, prompts: Sequence[str], *, max_tokens: int = 64,
+            temperature: float = 0.8, top_p: float = 0.95, seed: int = 0,
+            slots: int = SLOTS) -> dict[str, Any]:
+    """Start a server in a child process, stream an answer to each prompt, and stop it.
+
+    Every prompt is asked twice: alone, one after the other, and all at once.
+
+    Returns:
+        "first_token_ms_p50": median over the requests made alone.
+        "tokens_per_second": of one request at a time, first token included.
+        "tokens_per_second_together": of all of them at once.
+        "requests_together": how many that were.
+        "samples": [{"prompt", "text"}, ...] of the requests made alone.
+
+    Raises:
+        ServeError: the server did not start, or refused a request.
+    """
+    fields = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    with child_server(artefact, slots) as url:
+        def ask(prompt: str) -> Answer:
+            return stream_completion(url, {**fields, "prompt": prompt})
+
+        alone = [ask(prompt) for prompt in prompts]
+        start = time.perf_counter()
+        with ThreadPoolExecutor(len(prompts)) as clients:
+            together = list(clients.map(ask, prompts))
+        elapsed = time.perf_counter() - start
+    return {
+        "first_token_ms_p50": 1000 * statistics.median(a.first_seconds for a in alone),
+        "tokens_per_second": sum(a.tokens for a in alone) / sum(a.seconds for a in alone),
+        "tokens_per_second_together": sum(a.tokens for a in together) / elapsed,
+        "requests_together": len(prompts),
+        "samples": [{"prompt": prompt, "text": answer.text}
+                    for prompt, answer in zip(prompts, alone, strict=True)],
+    }
+
+
+@contextlib.contextmanager
+def child_server(artefact: str | Path, slots: int) -> Iterator[str]:
+    """Run `serve` in a child process; yield its URL, and drain it at the end.
+
+    Raises:
+        ServeError: it ended before it was ready; the message has its last words.
+    """
+    command = [sys.executable, "-c", CHILD, str(artefact), str(slots)]
+    with (tempfile.TemporaryFile("w+") as log,
+          subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as child):
+        try:
+            url = child.stdout.readline().strip()
+            if not url:
+                log.seek(0)
+                raise ServeError(f"The server of {artefact} did not start: {log.read()[-500:]}")
+            yield url
+        finally:
+            child.terminate()
+
+
+def stream_completion(url: str, fields: dict[str, Any]) -> Answer:
+    """Send one streamed completion request and time its answer.
+
+    Raises:
+        ServeError: the server answers anything but 200, or ends the stream with an error.
+    """
+    start = time.perf_counter()
+    body = {**fields, "stream": True, "stream_options": {"include_usage": True}}
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ANSWER_SECONDS)
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/completions", json.dumps(body),
+                           {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise ServeError(f"{url} answered {answer.status}: {answer.read(500).decode()}")
+        text, tokens, first = "", 0, None
+        for part in events(answer):
+            if "error" in part:
+                raise ServeError(f"{url} broke off: {part['error']['message']}")
+            first = first or time.perf_counter() - start
+            text += "".join(choice["text"] for choice in part["choices"])
+            tokens = part.get("usage", {"completion_tokens": tokens})["completion_tokens"]
+    elapsed = time.perf_counter() - start
+    return Answer(text, tokens, first or elapsed, elapsed)
+
+
+def events(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the JSON of each server-sent event up to [DONE]."""
+    for line in lines:
+        data = line.decode().removeprefix("data: ").strip()
+        if data == "[DONE]":
+            return
+        if data:
+            yield json.loads(data)
