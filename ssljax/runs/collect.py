@@ -177,7 +177,7 @@ def continuation(run: str, config: Mapping[str, Any]) -> str | None:
         return None
     changed = [f"--config.{name}={shlex.quote(str(value))}" for name, value in wanted.items()
                if value != default[name]]
-    return " ".join(["ssljax pretrain --config", QUICKSTART, "--workdir", run, *changed])
+    return " \\\n    ".join([f"ssljax pretrain --config {QUICKSTART} --workdir {run}", *changed])
 
 
 def versions() -> dict[str, str]:

@@ -135,11 +135,13 @@ def trained(figures: Figures) -> str:
     train, points = figures["train"], figures.get("curve") or []
     if train["steps"] is None and not points:
         return missing("No training here", "pretrain")
-    lead = (f"{count(train['steps'])} steps on {count(train['tokens'])} tokens; the last logged "
-            f"loss is {number(train['final_loss'])}.")
+    unit = "nats per target" if train["tokens"] else "as the objective defines it"
+    seen = f" on {count(train['tokens'])} tokens" if train["tokens"] else ""
+    lead = (f"{count(train['steps'])} steps{seen}; the last logged loss is "
+            f"{number(train['final_loss'])}, {unit}.")
     if train.get("rejected"):
         lead += f" {count(train['rejected'])} steps were rejected because they were not finite."
-    charts = [curve(points, "loss", "Loss", "nats per target", number),
+    charts = [curve(points, "loss", "Loss", unit, number),
               curve(points, "bits_per_byte", "Held-out text", "bits per byte", number),
               curve(points, "tokens_per_second", "Throughput", "tokens per second", rate)]
     return f'<p>{escape(lead)}</p><div class="charts">{"".join(charts)}</div>'

@@ -10,6 +10,8 @@ from ssljax.cli import report as verb
 from ssljax.core.errors import DataError
 from ssljax.runs.report import REQUIRED, report, write_report
 
+# ml_collections loads config files with a method that Python has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 EVIL = "<script>alert(1)</script> & \"quotes\" 'too' $title"
 VOID = {"meta"}
 
@@ -190,8 +192,8 @@ def test_the_run_can_be_continued_with_the_command_shown(tmp_path):
     config = to_plain(load_config("experiments/gpt/quickstart.py", [
         "--config.source.path=/some where/data", "--config.total_steps=40"]))
     assert continuation("work/run", config) == (
-        "ssljax pretrain --config experiments/gpt/quickstart.py --workdir work/run "
-        "--config.source.path='/some where/data' --config.total_steps=80")
+        "ssljax pretrain --config experiments/gpt/quickstart.py --workdir work/run \\\n"
+        "    --config.source.path='/some where/data' \\\n    --config.total_steps=80")
     assert continuation("work/run", {**config, "another": 1}) is None
     assert continuation("work/run", {}) is None
 
