@@ -70,6 +70,9 @@ def claim(output: Path) -> Iterator[Path]:
             recover(output)
             clear(partial)
             yield partial
+        except OSError as err:
+            raise DataError(f"Output {output} cannot be written: {err}; what was there is "
+                            "unchanged. Free some space, or choose another --output.") from err
         finally:
             if is_same(descriptor, partial):
                 shutil.rmtree(partial)

@@ -2,7 +2,7 @@
 
 Reads a folder of text; returns the manifest of the dataset that `ssljax.sources.token_shards`
 opens. Nothing is done twice: where the output is what the recipe makes of this input, it stays.
-Everything is held in memory at once, some ten times the text.
+Everything is held in memory at once, some twelve times the text.
 """
 
 import itertools

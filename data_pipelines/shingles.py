@@ -18,6 +18,7 @@ from ssljax.core.rng import hash64
 # Runs of letters, digits and underscores; every character above U+3000 is a word, since Chinese
 # and Japanese have no spaces; U+2000 to U+2FFF are punctuation and symbols.
 WORD = re.compile(rb"(?:[a-z0-9_]+|[\xc3-\xe1][\x80-\xbf]+)+|[\xe3-\xf4][\x80-\xbf]+")
+GAP = re.compile(rb"[\n ]")
 PIECE = 1 << 20                # bytes of text split into words at a time: a word takes 60 as object
 ROWS = 2048                    # shingles hashed at a time: 2048 * 128 * 4 bytes stay in cache
 
@@ -65,8 +66,8 @@ def word_hashes(text: str) -> Iterator[np.ndarray]:
     data = text.lower().encode()
     start = 0
     while start < len(data):
-        end = data.find(b"\n", start + PIECE)
-        end = len(data) if end < 0 else end
+        gap = GAP.search(data, start + PIECE)
+        end = gap.start() if gap else len(data)
         found = WORD.findall(data, start, end)
         yield mix(np.fromiter(map(zlib.crc32, found), np.uint64, len(found)))
         start = end

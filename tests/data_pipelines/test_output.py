@@ -78,6 +78,15 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_a_full_disk_is_one_message_and_leaves_what_was_there(tmp_path):
+    dataset(tmp_path / "out")
+    with pytest.raises(DataError, match="out cannot be written: .*No space left.*unchanged"), \
+            claim(tmp_path / "out"):
+        raise OSError(28, "No space left on device")
+    assert check_output(tmp_path / "out", "r", "l", "keep").name == "old"
+    assert os.listdir(tmp_path) == ["out"]
+
+
 def test_only_one_process_works_on_an_output(tmp_path):
     with claim(tmp_path / "out") as partial:
         (partial / "mine").write_text("")

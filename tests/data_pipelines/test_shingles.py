@@ -57,10 +57,11 @@ def test_a_long_text_is_read_in_pieces_without_losing_a_word(monkeypatch, prose)
     assert shingles.shingle([text], 5).hashes.tolist() == whole.hashes.tolist()
 
 
-def test_one_line_longer_than_a_piece_is_whole(monkeypatch):
-    text = " ".join(f"w{i}" for i in range(100))
+@pytest.mark.parametrize("between, count", [(" ", 96), ("-", 96), ("", 1)])
+def test_one_line_longer_than_a_piece_is_whole(monkeypatch, between, count):
+    text = between.join(f"w{i}" for i in range(100))
     monkeypatch.setattr(shingles, "PIECE", 16)
-    assert shingles.shingle([text], 5).counts().tolist() == [96]
+    assert shingles.shingle([text], 5).counts().tolist() == [count]
 
 
 @pytest.mark.parametrize("similarity", [0.2, 0.5, 0.8])
