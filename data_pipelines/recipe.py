@@ -51,11 +51,11 @@ def read_recipe(config: Mapping[str, Any]) -> Recipe:
                               f"{least}.")
     if not recipe.output or not recipe.name:
         raise ConfigError("recipe.output and recipe.name are a folder and a word; one is empty.")
-    default = not recipe.input
+    library = os.path.abspath(standard_library())
+    source = os.path.abspath(recipe.input) if recipe.input else library
     return dataclasses.replace(
-        recipe, output=os.path.abspath(recipe.output),
-        input=os.path.abspath(standard_library() if default else recipe.input),
-        licence=recipe.licence or ("PSF-2.0" if default else "unknown"))
+        recipe, output=os.path.abspath(recipe.output), input=source,
+        licence=recipe.licence or ("PSF-2.0" if source == library else "unknown"))
 
 
 def resolve_steps(recipe: Recipe) -> list[tuple[str, Step]]:

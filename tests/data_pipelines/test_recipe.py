@@ -34,6 +34,7 @@ def test_the_recipe_file_spells_out_the_defaults_of_its_steps():
 def test_without_an_input_the_standard_library_is_read_under_its_licence():
     recipe = read_recipe(plain())
     assert (recipe.input, recipe.licence) == (sysconfig.get_path("stdlib"), "PSF-2.0")
+    assert read_recipe(plain(input=sysconfig.get_path("stdlib"))) == recipe
     assert read_recipe(plain(input="somewhere")).licence == "unknown"
 
 
