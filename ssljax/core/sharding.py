@@ -144,6 +144,12 @@ def place_batch(mesh: jax.sharding.Mesh | None, batch: Any) -> Any:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, x), batch)
 
 
+def mesh_of(tree: Any) -> jax.sharding.Mesh | None:
+    """Return the mesh that a tree's arrays lie on; None where they lie on one device."""
+    layout = getattr(jax.tree.leaves(tree)[0], "sharding", None)
+    return layout.mesh if isinstance(layout, NamedSharding) else None
+
+
 def place_whole(mesh: jax.sharding.Mesh | None, batch: Any) -> Any:
     """Put a batch that every process holds whole on the devices: each takes its rows of it."""
     if mesh is None:

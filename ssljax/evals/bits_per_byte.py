@@ -7,11 +7,13 @@ longer than a row are cut into windows as `evals.windows` says; the result says 
 Reads records with "tokens"; returns {name: (value, 95 % interval over documents)}.
 """
 
+import math
+
 import jax
 import numpy as np
 
 from ssljax.core.errors import ConfigError, DataError
-from ssljax.core.sharding import BATCH, place_whole, shard, use_mesh
+from ssljax.core.sharding import BATCH, mesh_of, place_whole, shard, use_mesh
 from ssljax.core.types import Batch, Evaluator, Judgement, Model, Objective, Params, PyTree
 from ssljax.evals import bootstrap
 from ssljax.evals.windows import batches, cut, pack
@@ -32,14 +34,15 @@ def make(objective: Objective, *, model: Model, source: TokenShards, seq_len: in
         model: a decoder; reads tokens, positions and segment_ids, returns logits [B, L, V].
         source: held-out documents with their tokenizer.
         seq_len: L, targets in a row; as in training unless longer contexts are to be judged.
-        batch_size: B, rows judged at once; logits take B * L * V floats.
+        batch_size: B, rows judged at once, rounded up to divide over the mesh; logits take
+            B * L * V floats.
         every: steps between judgements during training; 0 means only when asked.
         overlap: targets of context that later windows of a long document repeat, not counted
             again; 0 is fastest and pays for contexts that start at the cut.
         documents: judge a fixed random choice of so many documents; 0 means all.
 
     Raises:
-        ConfigError: overlap, batch_size or documents cannot work.
+        ConfigError: overlap or documents cannot work.
         DataError: the source is empty.
     """
     chosen = choose(len(source), documents)
@@ -60,13 +63,14 @@ def make(objective: Objective, *, model: Model, source: TokenShards, seq_len: in
         return shard(cross_entropy(outputs["logits"], batch["targets"]), None, None)
 
     def run(params: Params, extra: PyTree) -> Judgement:
-        mesh = mesh_of(params, batch_size)
+        mesh = mesh_of(params)
         records = source.read(chosen)
         framed = [np.concatenate([edge, record["tokens"], edge]) for record in records]
         sizes = [len(tokenizer.decode_bytes(record["tokens"].tolist())) for record in records]
         nats = np.zeros(len(chosen))
         with use_mesh(mesh):
-            for batch in batches(rows, framed, seq_len=seq_len, batch_size=batch_size):
+            for batch in batches(rows, framed, seq_len=seq_len,
+                                 batch_size=whole_rows(mesh, batch_size)):
                 document = batch.pop("document")
                 values = np.asarray(target_nats(params, extra, place_whole(mesh, batch)))
                 counted = document >= 0
@@ -93,20 +97,10 @@ def choose(available: int, wanted: int) -> np.ndarray:
     return np.sort(order[:wanted or available])
 
 
-def mesh_of(params: Params, batch_size: int) -> jax.sharding.Mesh | None:
-    """Return the mesh that the parameters lie on; None where they lie on one device.
-
-    Raises:
-        ConfigError: the batch does not divide over the mesh.
-    """
-    sharding = jax.tree.leaves(params)[0].sharding
-    if not isinstance(sharding, jax.sharding.NamedSharding):
-        return None
-    ways = int(np.prod([sharding.mesh.shape[axis] for axis in BATCH]))
-    if batch_size % ways:
-        raise ConfigError(f"bits_per_byte batch_size {batch_size} is not a multiple of the {ways} "
-                          f"devices that share a batch; use {-(-batch_size // ways) * ways}.")
-    return sharding.mesh
+def whole_rows(mesh: jax.sharding.Mesh | None, batch_size: int) -> int:
+    """Return the batch size rounded up to rows that divide over the mesh."""
+    ways = 1 if mesh is None else math.prod(mesh.shape[axis] for axis in BATCH)
+    return -(-batch_size // ways) * ways
 
 
 def summary(nats: np.ndarray, sizes: np.ndarray, facts: dict[str, int]) -> Judgement:

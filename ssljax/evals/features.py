@@ -80,12 +80,6 @@ def student_interval(values: np.ndarray) -> Interval:
     return float(mean), (float(mean - half), float(mean + half))
 
 
-def mesh_of(params: Params) -> jax.sharding.Mesh | None:
-    """Return the mesh that the parameters lie on; None where they lie on one device."""
-    layout = getattr(jax.tree.leaves(params)[0], "sharding", None)
-    return layout.mesh if isinstance(layout, jax.sharding.NamedSharding) else None
-
-
 def extractor(model: Model, batch_size: int) -> Callable[[Params, PyTree, np.ndarray], np.ndarray]:
     """Return (params, stats, images [n, H, W, C]) -> pooled features float32 [n, D] on the host.
 
@@ -98,7 +92,7 @@ def extractor(model: Model, batch_size: int) -> Callable[[Params, PyTree, np.nda
         return sharding.shard(outputs["pooled"].astype(jnp.float32), None, None)
 
     def extract(params: Params, stats: PyTree, images: np.ndarray) -> np.ndarray:
-        mesh = mesh_of(params)
+        mesh = sharding.mesh_of(params)
         rows = batch_size if mesh is None else -(-batch_size // mesh.size) * mesh.size
         batches = []
         with sharding.use_mesh(mesh):
@@ -163,6 +157,6 @@ def few_label_evaluator(objective: Objective, classify: Classify, *, name: str, 
         weights = objective.encoder(params, extra)
         return {name: score(lambda images: extract(*weights, images)),
                 f"{name}_raw_pixels": raw_pixels(),
-                f"{name}_random_init": random_init(mesh_of(weights[0]))}
+                f"{name}_random_init": random_init(sharding.mesh_of(weights[0]))}
 
     return Evaluator(every, run)

@@ -6,7 +6,7 @@
     <workdir>/run/evaluation.json      the newest judgement and the baselines
     <workdir>/artefact/manifest.json   what was exported
     <workdir>/serve.json               what runs.serve.measure returned: latency, rates, samples
-    <workdir>/stages.json              {stage: seconds}
+    <workdir>/stages.json              {stage: {"seconds", "command"}}
 
 Reads these; returns nested plain data.
 """
@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import math
 import platform
+import re
 import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,10 +25,9 @@ from typing import Any
 
 from ssljax.core.errors import DataError
 from ssljax.runs.compare import BASELINES, against
-from ssljax.runs.config import flatten, load_config, to_plain
 from ssljax.track import jsonl
 
-QUICKSTART = "experiments/gpt/quickstart.py"
+STEPS = re.compile(r"(--config\.total_steps=)(\d+)")
 PACKAGES = ("ssljax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
 
 
@@ -45,6 +45,7 @@ def collect(workdir: str | Path) -> dict[str, Any]:
     config = load(work / "run" / "config.json", {})
     store = load(work / "run" / "evaluation.json", {})
     artefact = load(work / "artefact" / "manifest.json", {})
+    stages = load(work / "stages.json", {})
     served = dict(load(work / "serve.json", {}))
     if not any((rows, data, config, store, artefact, served)):
         raise DataError(f"{work} holds no data/, run/ or artefact/ of a run; give the workdir of "
@@ -53,7 +54,8 @@ def collect(workdir: str | Path) -> dict[str, Any]:
         "documents": documents(data), "data": dataset(data), "train": training(rows, config),
         "export": export(artefact), "samples": served.pop("samples", []), "serve": served,
         "curve": curve(rows), "evals": judgements(store),
-        "seconds": load(work / "stages.json", {}), "commands": commands(work, config),
+        "seconds": seconds(stages),
+        "commands": commands(work, stages.get("pretrain", {}).get("command", "")),
         "versions": versions(),
         "written": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")}
     return {**figures, **evaluation(store)}
@@ -150,34 +152,28 @@ def export(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {"bytes": sum(sizes) if sizes else None, **pick(manifest, ("platforms", "kind"))}
 
 
-def commands(work: Path, config: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return what to run next in a workdir of `ssljax quickstart`."""
+def seconds(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the seconds of every stage that took any."""
+    return {name: stage["seconds"] for name, stage in stages.items() if stage.get("seconds")}
+
+
+def commands(work: Path, trained: str) -> list[dict[str, str]]:
+    """Return what to run next in a workdir; `trained` is the command that trained it, or empty."""
     run, artefact = (shlex.quote(str(work / name)) for name in ("run", "artefact"))
-    longer = continuation(run, config)
-    continue_it = {"why": "Train it twice as long, from where it is", "command": longer}
+    longer = {"why": "Train it twice as long, from where it is", "command": doubled(trained)}
     return [
         {"why": "Ask the model", "command": f'ssljax generate {artefact} --prompt "def main("'},
         {"why": "Serve it on this machine", "command": f"ssljax serve {artefact}"},
         {"why": "Judge the newest checkpoint again", "command": f"ssljax evaluate {run}"},
-        *([continue_it] if longer else []),
+        *([longer] if longer["command"] else []),
         {"why": "The same journey on your own files",
          "command": "ssljax quickstart --input YOUR_FOLDER --workdir YOUR_WORKDIR"}]
 
 
-def continuation(run: str, config: Mapping[str, Any]) -> str | None:
-    """Return the command that doubles the steps of a run of the quickstart experiment.
-
-    None where the run's config is not that experiment with other values.
-    """
-    if not config:
-        return None
-    default = flatten(to_plain(load_config(QUICKSTART)))
-    wanted = flatten({**config, "total_steps": 2 * config["total_steps"]})
-    if wanted.keys() - default.keys():
-        return None
-    changed = [f"--config.{name}={shlex.quote(str(value))}" for name, value in wanted.items()
-               if value != default[name]]
-    return " \\\n    ".join([f"ssljax pretrain --config {QUICKSTART} --workdir {run}", *changed])
+def doubled(trained: str) -> str:
+    """Return a training command with twice the steps, one override a line; empty without steps."""
+    command, found = STEPS.subn(lambda m: f"{m[1]}{2 * int(m[2])}", trained)
+    return command.replace(" --config.", " \\\n    --config.") if found else ""
 
 
 def versions() -> dict[str, str]:

@@ -16,8 +16,8 @@ from ssljax.runs.compare import BASELINES, verdict
 from ssljax.runs.wording import MISSING, count, digits, duration, share, size
 
 Figures = Mapping[str, Any]
-STAGES = {"curate": "curate: raw files to token shards", "pretrain": "pretrain",
-          "evaluate": "evaluate: model and baselines", "export": "export", "serve": "serve"}
+STAGES = {"curate": "curate: raw files to token shards", "trial": "trial: how fast is this machine",
+          "evaluate": "evaluate: model and baselines"}
 
 
 def page(figures: Figures) -> str:

@@ -161,14 +161,18 @@ def test_more_context_changes_a_model_that_uses_it(documents, network):
 def test_a_mesh_changes_nothing(documents, network, axis_type):
     model, params, extra = network
     evaluator = bits_per_byte.make(next_token.make(model), model=model, source=documents(),
-                                   seq_len=16, batch_size=4)
+                                   seq_len=16, batch_size=3)
     alone = evaluator.run(params, extra)
     mesh = sharding.make_mesh({"data": 2, "fsdp": 2, "tensor": 2}, axis_type)
     spread = jax.device_put(params, sharding.shardings(mesh, PARTITION, params))
     result = evaluator.run(spread, extra)
     assert total_nats(result) == pytest.approx(total_nats(alone), rel=1e-5)
-    with pytest.raises(ConfigError, match=r"batch_size 6 .* use 8"):
-        judge(documents(), spread, model=model, batch_size=6)
+
+
+def test_a_batch_is_rounded_up_to_divide_over_the_mesh():
+    mesh = sharding.make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    assert [bits_per_byte.whole_rows(mesh, n) for n in (1, 4, 6)] == [4, 4, 8]
+    assert bits_per_byte.whole_rows(None, 6) == 6
 
 
 def test_bad_input_is_named(documents):

@@ -10,9 +10,8 @@ from ssljax.cli import report as verb
 from ssljax.core.errors import DataError
 from ssljax.runs.report import REQUIRED, report, write_report
 
-# ml_collections loads config files with a method that Python has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 EVIL = "<script>alert(1)</script> & \"quotes\" 'too' $title"
+TRAIN = "ssljax pretrain --workdir w/run '--config.source.path=a b' --config.total_steps=30"
 VOID = {"meta"}
 
 
@@ -48,7 +47,9 @@ def write_workdir(work):
             "first_token_ms_p50": 14.3, "tokens_per_second": 412.7, "requests_together": 3,
             "tokens_per_second_together": 871.0,
             "samples": [{"prompt": f"prompt {EVIL}", "text": f"text {EVIL}"}]},
-        "stages.json": {"curate": 41.3, "pretrain": 221.7}}
+        "stages.json": {"curate": {"seconds": 41.3, "command": "ssljax curate"},
+                        "plan": {"seconds": 0.0, "command": "", "steps": 30},
+                        "pretrain": {"seconds": 221.7, "command": TRAIN}}}
     for name, content in files.items():
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).write_text(json.dumps(content))
@@ -185,17 +186,9 @@ def test_a_baseline_that_was_not_measured_has_no_bar(tmp_path):
     assert "xz -9" in words and "5-gram" not in words
 
 
-def test_the_run_can_be_continued_with_the_command_shown(tmp_path):
-    from ssljax.runs.collect import continuation
-    from ssljax.runs.config import load_config, to_plain
-
-    config = to_plain(load_config("experiments/gpt/quickstart.py", [
-        "--config.source.path=/some where/data", "--config.total_steps=40"]))
-    assert continuation("work/run", config) == (
-        "ssljax pretrain --config experiments/gpt/quickstart.py --workdir work/run \\\n"
-        "    --config.source.path='/some where/data' \\\n    --config.total_steps=80")
-    assert continuation("work/run", {**config, "another": 1}) is None
-    assert continuation("work/run", {}) is None
+def test_the_run_can_be_continued_with_the_command_shown(work):
+    assert ("ssljax pretrain --workdir w/run '--config.source.path=a b' \\\n"
+            "    --config.total_steps=60") in plain_words(work)
 
 
 def test_bad_input_is_named(tmp_path):
