@@ -25,6 +25,7 @@ from ssljax.sources.manifest import (
 )
 from ssljax.sources.token_shards import make as token_shards
 from ssljax.tokenizers import byte
+from ssljax.track import jsonl
 
 TEXTS = {"train": [f"def f{i}(x):\n    return x + {i}\n" for i in range(40)],
          "validation": ["def g(x):\n    return x\n" * 3, "return 7 + x\n", "é\n"]}
@@ -67,7 +68,7 @@ def small_config(data, **options):
         "objective": {"name": "next_token"}, "compute_dtype": "float32", "accumulate": 1,
         "optim": {"name": "adamw", "lr": 1e-2}, "schedule": {"name": "cosine", "warmup_steps": 1},
         "log_steps": 1, "checkpoint_steps": 1, "keep_checkpoints": 2,
-        "evals": {"text": {"name": "bits_per_byte", "seq_len": 32, "batch_size": 4,
+        "evals": {"text": {"name": "bits_per_byte", "seq_len": 32, "batch_size": 4, "every": 2,
                            "source": {**source, "split": "validation"}}}, **options}
 
 
@@ -106,6 +107,12 @@ def test_says_by_how_much_the_model_beats_or_misses(result):
         assert saved["bits_per_byte"] == base[name]["value"] - judged["value"]
         assert saved["percent"] == pytest.approx(100 * saved["bits_per_byte"] / base[name]["value"])
     assert result["against"]["text"]["fivegram"]["bits_per_byte"] < 0
+
+
+def test_equals_the_judgement_during_training_on_a_mesh(trained, result):
+    rows = jsonl.read(trained / "run" / "metrics.jsonl")
+    during = [row["text/bits_per_byte"] for row in rows if "text/bits_per_byte" in row]
+    assert during == pytest.approx([result["evals"]["text"]["bits_per_byte"]["value"]], rel=1e-5)
 
 
 def test_keeps_one_entry_a_step_and_does_not_measure_baselines_again(trained, result, monkeypatch):
