@@ -71,6 +71,8 @@ def write_artefact(output: Path, contents: Contents) -> dict[str, Any]:
                   folder / "weights.safetensors")
         for name, data in small_files(contents).items():
             (folder / name).write_bytes(data)
+        # The library makes its file readable by its owner only; servers run as someone else.
+        shutil.copymode(folder / "golden.npz", folder / "weights.safetensors")
         manifest = make_manifest(contents, folder)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         replace(folder, output)

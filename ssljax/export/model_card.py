@@ -28,8 +28,9 @@ Without ssljax, with jax, flatbuffers and safetensors only:
 """
 
 CODE = """\
-    import pathlib, jax, numpy, safetensors.numpy
-    exported = jax.export.deserialize(bytearray(pathlib.Path("{file}").read_bytes()))
+    import pathlib, numpy, safetensors.numpy
+    from jax import export
+    exported = export.deserialize(bytearray(pathlib.Path("{file}").read_bytes()))
     weights = {{}}
     for name, leaf in safetensors.numpy.load_file("weights.safetensors").items():
         *parents, last = name.split("/")

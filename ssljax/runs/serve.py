@@ -27,9 +27,15 @@ QUEUE = 64
 GRACE = 30.0                         # seconds, as Kubernetes gives a pod before it kills it
 ANSWER_SECONDS = 300.0               # of silence after which a measurement gives up
 
-CHILD = ("import sys; from ssljax.runs.serve import serve; "
-         "serve(sys.argv[1], port=0, slots=int(sys.argv[2]), "
-         "announce=lambda url: print(url, flush=True))")
+CHILD = """
+import sys
+from ssljax.core.errors import SsljaxError
+from ssljax.runs.serve import serve
+try:
+    serve(sys.argv[1], port=0, slots=int(sys.argv[2]), announce=lambda url: print(url, flush=True))
+except SsljaxError as err:
+    sys.exit(str(err))
+"""
 
 
 def serve(artefact: str | Path, *, host: str = "127.0.0.1", port: int = 8000,
@@ -134,7 +140,7 @@ def child_server(artefact: str | Path, slots: int) -> Iterator[str]:
             url = child.stdout.readline().strip()
             if not url:
                 log.seek(0)
-                raise ServeError(f"The server of {artefact} did not start: {log.read()[-500:]}")
+                raise ServeError(f"The server did not start: {log.read().strip()[-500:]}")
             yield url
         finally:
             child.terminate()

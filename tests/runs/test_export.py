@@ -1,0 +1,153 @@
+"""What export writes is what was trained, whatever trained it, and runs where that is not."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from ssljax.core.errors import ArtefactError, ServeError
+from ssljax.export.artefact import write_artefact
+from ssljax.models import vit_decoder
+from ssljax.objectives import mae
+from ssljax.runs import export as module
+from ssljax.runs.build import build_method
+from ssljax.runs.export import export_run
+from ssljax.runs.generate import generate
+from ssljax.runs.restore import Restored, load_run
+from ssljax.serve.artefact import load_artefact
+from ssljax.serve.device import make_device
+
+ROOT = Path(__file__).parents[2]
+VIT = {"name": "vit", "image_size": 8, "channels": 1, "width": 16, "depth": 1, "num_heads": 2,
+       "patch_size": 2}
+
+
+def test_artefact_agrees_with_the_run_trained_on_a_mesh_in_bfloat16(exported):
+    restored = load_run(exported.run)
+    params, _ = restored.objective.encoder(restored.params, restored.extra)
+    artefact = load_artefact(exported.artefact)
+    tokens = np.random.default_rng(2).integers(300, size=(2, 30), dtype=np.int32)
+    right = jax.jit(restored.model.apply)(params, {"tokens": tokens})["logits"]
+    here = jax.jit(artefact.functions["score"])(artefact.weights, {"tokens": tokens})["logits"]
+    np.testing.assert_allclose(here, right, atol=1e-5)
+    dtypes = {leaf.dtype for leaf in load_file(exported.artefact / "weights.safetensors").values()}
+    assert dtypes == {np.dtype("float32")}
+
+
+def test_manifest_tells_where_the_model_comes_from(exported):
+    manifest = json.loads((exported.artefact / "manifest.json").read_text())
+    data = json.loads((exported.data / "manifest.json").read_text())
+    assert manifest["lineage"]["dataset"] == {"name": data["name"], "version": data["version"]}
+    assert (manifest["lineage"]["run"], manifest["lineage"]["step"]) == ("run", 2)
+    assert manifest["tokenizer"]["fingerprint"] == data["tokenizer_hash"]
+    assert (manifest["kind"], manifest["max_context"], manifest["vocab_size"]) == ("decoder", 64,
+                                                                                   304)
+    assert manifest["platforms"] == ["cpu", "cuda", "tpu"]
+    assert manifest["cache"]["k"] == {"shape": [2, "b", "t", 2, 16], "dtype": "float32"}
+    assert manifest["functions"]["prefill"]["constraints"] == ["b >= 1", "l >= 1", "t >= l"]
+    assert json.loads((exported.artefact / "config.json").read_text())["total_steps"] == 2
+    listed = set(manifest["files"]) | {"manifest.json"}
+    assert listed == {path.name for path in exported.artefact.iterdir()}
+    assert exported.summary["bytes"] == sum(f["bytes"] for f in manifest["files"].values())
+
+
+def test_card_names_data_licences_and_that_nothing_was_evaluated(exported):
+    card = (exported.artefact / "README.md").read_text()
+    for words in ("# tiny", "CC0-1.0", "`gpt`", "Step 2 of run `run`", "not evaluated"):
+        assert words in card
+
+
+def test_code_on_the_card_runs_without_ssljax(exported, tmp_path):
+    card = (exported.artefact / "README.md").read_text()
+    code = textwrap.dedent(card.split("safetensors only:")[1].split("Shapes, types")[0])
+    check = "print(outputs['logits'].shape, 'ssljax' in __import__('sys').modules)"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    out = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], cwd=exported.artefact,
+                         capture_output=True, text=True, timeout=120, env=environment)
+    assert out.stdout == "(1, 1, 304) False\n", out.stderr
+
+
+def test_no_path_of_this_machine_is_in_the_programs(exported):
+    for file in exported.artefact.glob("*.jaxexp"):
+        assert not re.search(rb"/[\w./-]+\.py", file.read_bytes())
+
+
+def test_generate_prints_in_a_process_with_one_device_what_it_says_here(exported):
+    out = subprocess.run(
+        [sys.executable, "-m", "ssljax.cli.main", "generate", exported.artefact, "--prompt",
+         "Sentence", "--max-tokens", "9", "--seed", "3"], capture_output=True, text=True,
+        env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}, cwd=ROOT, timeout=120)
+    assert out.returncode == 0, out.stderr
+    here = "".join(generate(exported.artefact, "Sentence", max_tokens=9, seed=3))
+    assert out.stdout == f"{here}\n" and here.startswith("Sentence") and len(here) > 12
+
+
+def test_export_again_replaces_the_artefact(exported, tmp_path):
+    folder = shutil.copytree(exported.artefact, tmp_path / "artefact")
+    (folder / "left-over").write_text("of the old one")
+    export_run(exported.run, folder, name="again")
+    assert load_artefact(folder).manifest["name"] == "again"
+    assert {path.name for path in tmp_path.iterdir()} == {"artefact"}
+    assert not (folder / "left-over").exists()
+
+
+def test_other_folders_are_never_overwritten(exported, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ArtefactError, match="is not an artefact.*choose another --output"):
+        export_run(exported.run, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_failure_while_writing_leaves_the_old_artefact_and_nothing_else(
+        exported, tmp_path, monkeypatch):
+    folder = shutil.copytree(exported.artefact, tmp_path / "artefact")
+    monkeypatch.setattr(module, "write_artefact", lambda output, contents: write_artefact(
+        output, contents._replace(files={"README.md": None})))
+    with pytest.raises(TypeError):
+        export_run(exported.run, folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["artefact"]
+    assert load_artefact(folder).manifest["name"] == "tiny"
+
+
+def test_tokenizer_that_changed_since_training_is_refused(exported, tmp_path, monkeypatch):
+    restored = load_run(exported.run)
+    (tmp_path / "tokenizer.json").write_text(
+        (exported.data / "tokenizer.json").read_text() + "\n")
+    config = restored.config | {"source": {**restored.config["source"], "path": str(tmp_path)}}
+    monkeypatch.setattr(module, "load_run", lambda path, step: Restored(
+        **{**vars(restored), "config": config}))
+    with pytest.raises(ArtefactError, match="tokenizer.json has changed since training"):
+        export_run(exported.run, tmp_path / "artefact")
+
+
+def test_encoder_exports_from_the_same_code(tmp_path, monkeypatch):
+    config = {"model": VIT, "seed": 0, "batch_size": 4, "total_steps": 1,
+              "objective": {"name": "mae", **mae.TINY, "decoder": {
+                  "name": "vit_decoder", **vit_decoder.TINY}},
+              "pretext": {"name": "masked_patches", "size": 8, "patch_size": 2, "channels": 1},
+              "optim": {"name": "adamw", "lr": 1e-3}, "compute_dtype": "float32",
+              "schedule": {"name": "cosine", "warmup_steps": 1}}
+    method = build_method(config)
+    state = jax.jit(method.init)(method.key)
+    restored = Restored(tmp_path / "run", config, 1, method.model, method.objective,
+                        method.pretext, state.params, state.extra, {}, {}, None)
+    monkeypatch.setattr(module, "load_run", lambda path, step: restored)
+    assert export_run(tmp_path / "run", tmp_path / "artefact")["kind"] == "encoder"
+    artefact = load_artefact(tmp_path / "artefact")
+    images = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
+    params, stats = method.objective.encoder(state.params, state.extra)
+    right = jax.jit(method.model.apply)(params, {"image": images})["pooled"]
+    here = jax.jit(artefact.functions["embed"])(artefact.weights, {"image": images})["pooled"]
+    np.testing.assert_allclose(here, right, atol=1e-5)
+    assert artefact.manifest["image"] == {"shape": [8, 8, 1], "dtype": "float32"}
+    with pytest.raises(ServeError, match="is an encoder"):
+        make_device(artefact, slots=1)
