@@ -106,11 +106,13 @@ def extractor(model: Model, batch_size: int) -> Callable[[Params, PyTree, np.nda
     return extract
 
 
-def untrained(model: Model, mesh: jax.sharding.Mesh | None, image: np.ndarray,
+def untrained(model: Model, mesh: jax.sharding.Mesh | None, shape: tuple[int, ...],
               ) -> tuple[Params, PyTree]:
-    """Return the random weights of a fixed key, laid out as in training; image is [B, H, W, C]."""
+    """Return the random weights of a fixed key, laid out as in training; images are `shape`."""
+    rows = 1 if mesh is None else mesh.size              # the batch axes must divide them
+
     def init(key: jax.Array) -> tuple[Params, PyTree]:
-        return model.init(key, {"image": jnp.asarray(image)})
+        return model.init(key, {"image": jnp.zeros((rows, *shape))})
 
     key = jax.random.key(0)
     layout = mesh and sharding.shardings(mesh, partition(), jax.eval_shape(init, key))
@@ -150,7 +152,7 @@ def few_label_evaluator(objective: Objective, classify: Classify, *, name: str, 
 
     @functools.cache
     def random_init(mesh: jax.sharding.Mesh | None) -> Interval:
-        weights = untrained(model, mesh, data()[0].images[:1])
+        weights = untrained(model, mesh, data()[0].images.shape[1:])
         return score(lambda images: extract(*weights, images))
 
     def run(params: Params, extra: PyTree) -> Judgement:

@@ -57,26 +57,27 @@ def fit(x: np.ndarray, labels: np.ndarray, *, classes: int, l2: float,
                     method="Newton-CG").x.reshape(shape)
 
 
-def predict(weights: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return the likeliest class of each row of x [n, D], int64 [n]."""
-    return np.argmax(x @ weights[:-1] + weights[-1], axis=1)
+def logits(weights: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return the scores [n, classes] of rows x [n, D]."""
+    return x @ weights[:-1] + weights[-1]
 
 
 def choose_l2(x: np.ndarray, labels: np.ndarray, *, classes: int) -> float:
-    """Return the strength with most hits on held-out folds; the stronger one of equals.
+    """Return the strength under which held-out folds have the least cross-entropy.
 
-    Folds hold every class alike: an example's fold is its rank within its class, modulo their
-    number.
+    Not the most hits: a hundred labels leave many strengths with equal hits. Folds hold every
+    class alike: an example's fold is its rank within its class, modulo their number.
     """
     rank = np.array([np.sum(labels[:i] == label) for i, label in enumerate(labels)])
     fold = rank % min(FOLDS, rank.max() + 1)
-    hits = np.zeros(len(STRENGTHS), int)
+    nats = np.zeros(len(STRENGTHS))
     for held in np.unique(fold):
         rest, weights = fold != held, None
         for i, l2 in enumerate(STRENGTHS):
             weights = fit(x[rest], labels[rest], classes=classes, l2=l2, start=weights)
-            hits[i] += np.sum(predict(weights, x[~rest]) == labels[~rest])
-    return STRENGTHS[int(np.argmax(hits))]
+            log_p = log_softmax(logits(weights, x[~rest]), axis=1)
+            nats[i] -= np.sum(np.take_along_axis(log_p, labels[~rest, None], axis=1))
+    return STRENGTHS[int(np.argmin(nats))]
 
 
 def probe(known: np.ndarray, labels: np.ndarray, labelled: np.ndarray, asked: np.ndarray,
@@ -91,7 +92,7 @@ def probe(known: np.ndarray, labels: np.ndarray, labelled: np.ndarray, asked: np
     x, targets = (known[labelled] - mean) / scale, labels[labelled]
     classes = int(targets.max()) + 1
     weights = fit(x, targets, classes=classes, l2=choose_l2(x, targets, classes=classes))
-    return predict(weights, (asked - mean) / scale)
+    return np.argmax(logits(weights, (asked - mean) / scale), axis=1)
 
 
 def make(objective: Objective, *, model: Model, plain: Callable[[Record], Example],

@@ -17,7 +17,7 @@ from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
 from ssljax.nn.patches import patch_grid, patchify, sincos_table
 from ssljax.nn.transformer import Layers, Remat, Transformer
 
-TINY = {"width": 16, "depth": 2, "num_heads": 2, "patch_size": 4, "image_size": 8, "channels": 1}
+TINY = {"width": 16, "depth": 2, "num_heads": 2, "patch_size": 2, "image_size": 8, "channels": 1}
 
 # Width, depth, heads of Table 2 of https://arxiv.org/abs/2106.04560; hidden units are 4 D.
 VARIANTS = {"Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16)}
@@ -80,9 +80,9 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
             that do not divide.
     """
     width, depth, num_heads, patch_size = dimensions(variant, width, depth, num_heads, patch_size)
-    net = ViT(width, patch_size, patch_grid(image_size, patch_size), pool, dict(
-        depth=depth, num_heads=num_heads, mlp_dim=mlp_dim or 4 * width, norm="layer", mlp="gelu",
-        layers=layers, remat=remat))
+    net = ViT(width, patch_size, patch_grid(image_size, patch_size), pool, {
+        "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or 4 * width, "norm": "layer",
+        "mlp": "gelu", "layers": layers, "remat": remat})
     expected = (image_size, image_size, channels)
 
     def check(inputs: Inputs) -> None:

@@ -17,7 +17,7 @@ from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
 from ssljax.nn.patches import patch_grid, sincos_table
 from ssljax.nn.transformer import Layers, Remat, Transformer
 
-TINY = {"width": 16, "depth": 1, "num_heads": 2, "patch_size": 4, "image_size": 8, "channels": 1}
+TINY = {"width": 16, "depth": 1, "num_heads": 2, "patch_size": 2, "image_size": 8, "channels": 1}
 PARTITION: dict[str, tuple[Axes, ...]] = {
     "w_decoder_in": ("fsdp", None),       # [E, D]
     "w_pixels": ("fsdp", None),           # [D, P]
@@ -86,9 +86,9 @@ def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size:
     if width % num_heads:
         raise ConfigError(f"vit_decoder width {width} is not a multiple of its {num_heads} heads; "
                           "change width or num_heads.")
-    net = Decoder(width, patch_grid(image_size, patch_size), patch_size**2 * channels, dict(
-        depth=depth, num_heads=num_heads, mlp_dim=mlp_dim or 4 * width, norm="layer", mlp="gelu",
-        layers=layers, remat=remat))
+    net = Decoder(width, patch_grid(image_size, patch_size), patch_size**2 * channels, {
+        "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or 4 * width, "norm": "layer",
+        "mlp": "gelu", "layers": layers, "remat": remat})
 
     def init(key: Key, inputs: Inputs) -> tuple[Params, PyTree]:
         return net.init(key, inputs)["params"], {}

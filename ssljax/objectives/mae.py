@@ -15,7 +15,7 @@ from ssljax.core.sharding import per_example
 from ssljax.core.types import Batch, Inputs, Key, Metrics, Model, Objective, Params, PyTree
 from ssljax.nn.patches import patchify
 
-TINY = {"patch_size": 4}
+TINY = {"patch_size": 2}
 Targets = Literal["pixels", "normalised_pixels"]
 
 

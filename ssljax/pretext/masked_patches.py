@@ -17,7 +17,7 @@ from ssljax.core.types import Example, Key, Pretext
 from ssljax.nn.patches import patch_grid
 from ssljax.pretext.image import image_format
 
-TINY = {"size": 8, "patch_size": 4, "channels": 1}
+TINY = {"size": 8, "patch_size": 2, "channels": 1}
 
 
 def make(*, size: int, patch_size: int, ratio: float = 0.75, source_size: int = 0,
