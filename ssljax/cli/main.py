@@ -1,4 +1,4 @@
-"""`ssljax VERB ...`: find the verb's file, parse its arguments, run it, turn errors into one line."""
+"""`ssljax VERB ...`: find the verb, parse its arguments, run it; errors become one line."""
 
 import argparse
 import importlib

@@ -1,1 +1,1 @@
-"""The vocabulary of ssljax: types, errors, configs, keys and layouts; imports nothing else of ssljax."""
+"""The vocabulary of ssljax: types, errors, configs, keys, layouts; imports no other package."""

@@ -1,4 +1,6 @@
-"""Turn dict(name="vit", **kwargs) into ssljax.models.vit.make(**kwargs): the file name is the registry.
+"""Turn dict(name="vit", **kwargs) into ssljax.models.vit.make(**kwargs).
+
+The file name is the registry.
 
 Specs nest (a model inside an evaluator's decoder, a source inside an evaluator) and are resolved
 from the leaves up. `make` has typed keyword-only parameters and no **kw, so `check_spec` can refuse
@@ -22,7 +24,7 @@ PACKAGES = {"model": "models", "decoder": "models", "objective": "objectives", "
 
 
 def package_of(key: str) -> str | None:
-    """Return the package that specs under a config `key` such as "source" or "train_source" name."""
+    """Return the package of specs under a config `key` such as "source" or "train_source"."""
     return PACKAGES.get(key) or PACKAGES.get(key.rpartition("_")[2])
 
 

@@ -1,11 +1,11 @@
-"""Failures a user can act on: each says what was wrong, the value seen, what was expected, how to fix it."""
+"""Failures a user can act on: what was wrong, the value seen, what was expected, how to fix it."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class SsljaxError(Exception):
-    """A failure with a message for the user; the command line prints it and exits with `exit_code`."""
+    """A failure with a message for the user; the command line prints it, exits `exit_code`."""
 
     exit_code = 1
 

@@ -45,7 +45,8 @@ def mesh_sizes(devices: int, sizes: Mapping[str, int]) -> dict[str, int]:
     return full
 
 
-def make_mesh(sizes: Mapping[str, int], axis_type: AxisType = AxisType.Explicit) -> jax.sharding.Mesh:
+def make_mesh(sizes: Mapping[str, int], axis_type: AxisType = AxisType.Explicit,
+              ) -> jax.sharding.Mesh:
     """Return the mesh over all devices with the axes of AXES, in that order."""
     full = mesh_sizes(jax.device_count(), sizes)
     return jax.make_mesh(tuple(full.values()), AXES, axis_types=(axis_type,) * len(AXES))
@@ -119,7 +120,7 @@ def split_batch(x: jax.Array, parts: int) -> jax.Array:
 
 
 def per_example(function: Callable[..., Any]) -> Callable[..., Any]:
-    """vmap `function` over the batch, each device on its own rows and without communication.
+    """Vmap `function` over the batch, each device on its own rows and without communication.
 
     A shard_map over every axis lets the function use any operation (gathers, sorts, dynamic
     slices) that sharding types would refuse.
@@ -160,7 +161,7 @@ def place_whole(mesh: jax.sharding.Mesh | None, batch: Any) -> Any:
 
 
 def shardings(mesh: jax.sharding.Mesh, partition: Mapping[str, tuple[Axes, ...]], tree: Any) -> Any:
-    """Return the NamedSharding of each leaf of `tree` by its name, stacked axes in front replicated.
+    """Return the NamedSharding of each leaf of `tree` by its name; axes in front stay whole.
 
     Args:
         mesh: the device mesh.

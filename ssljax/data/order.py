@@ -6,7 +6,7 @@ import numpy as np
 
 from ssljax.core.rng import hash64
 
-# Below this a cached true permutation is uniform and cheap; above it a Feistel network needs no memory.
+# Up to here a cached permutation is uniform and cheap; a Feistel network needs no memory.
 SMALL = 65_536
 ROUNDS = 6
 
@@ -30,7 +30,7 @@ def small_permutation(size: int, key: int) -> np.ndarray:
 def feistel(positions: np.ndarray, size: int, key: int) -> np.ndarray:
     """Return a keyed bijection of range(size) at `positions`: Feistel rounds and cycle walking.
 
-    Black and Rogaway 2002, https://doi.org/10.1007/3-540-45760-7_9. O(1) memory; about 0.4 us a row.
+    Black and Rogaway 2002, https://doi.org/10.1007/3-540-45760-7_9. No table; about 0.4 us a row.
     """
     half = np.uint64((max(size - 1, 1).bit_length() + 1) // 2)
     mask = (np.uint64(1) << half) - np.uint64(1)

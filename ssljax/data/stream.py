@@ -1,7 +1,7 @@
 """The data stream as a pure function: row q of the run, for any q, from any process.
 
 Batch t is rows t B .. (t + 1) B. Nothing else decides its content: not the number of hosts or
-workers, not a restart. The state of the data in a checkpoint is therefore the step and a fingerprint.
+workers, not a restart. The data state in a checkpoint is therefore the step and a fingerprint.
 """
 
 import dataclasses

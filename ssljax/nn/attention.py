@@ -34,7 +34,7 @@ def packed_mask(segment_ids: jax.Array, *, causal: bool) -> jax.Array:
 
 
 def write_cache(cache: Cache, k: jax.Array, v: jax.Array, positions: jax.Array) -> Cache:
-    """Put keys and values [B, L, H, K] at index `positions` [B, L] of each row; outside is dropped."""
+    """Put keys, values [B, L, H, K] at `positions` [B, L] of each row; outside is dropped."""
     rows = jnp.arange(positions.shape[0])[:, None]
     return {"k": cache["k"].at[rows, positions].set(k.astype(cache["k"].dtype), mode="drop"),
             "v": cache["v"].at[rows, positions].set(v.astype(cache["v"].dtype), mode="drop")}

@@ -132,7 +132,8 @@ def check_run(config: Mapping[str, Any]) -> None:
         if key not in config:
             if required:
                 raise ConfigError(f'config needs "{key}"; see experiments/gpt/quickstart.py.')
-        elif not matches(config[key], kind) or (kind is Mapping and not isinstance(config[key], dict)):
+        elif not (isinstance(config[key], dict) if kind is Mapping else
+                  matches(config[key], kind)):
             raise ConfigError(f"config.{key} = {config[key]!r}; expected {kind.__name__}.")
     check_numbers(config)
     for key in SPECS:

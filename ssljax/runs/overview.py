@@ -19,4 +19,5 @@ def parameter_overview(config: Mapping[str, Any]) -> str:
     method = build_method(config)
     shapes = jax.eval_shape(method.init, method.key)
     table = get_parameter_overview(shapes.params, include_stats=False)
-    return f"{table}\nOptimizer and method state: {count((shapes.opt_state, shapes.extra)):,} numbers."
+    others = count((shapes.opt_state, shapes.extra))
+    return f"{table}\nOptimizer and method state: {others:,} numbers."

@@ -42,8 +42,8 @@ def make(total_steps: int, *, start: int, unit: str) -> Writer:
     """
     if not sys.stdout.isatty():
         return make_lines(total_steps, unit)
-    bar = Progress(TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
-                   TimeRemainingColumn(), console=Console())
+    bar = Progress(TextColumn("train"), BarColumn(), MofNCompleteColumn(),
+                   TextColumn("{task.fields[note]}"), TimeRemainingColumn(), console=Console())
     task = bar.add_task("train", total=total_steps, completed=start, note="compiling")
     bar.start()
 

@@ -1,4 +1,4 @@
-"""TensorBoard event files, written with the tensorboard package alone: TensorFlow is never imported.
+"""TensorBoard event files, written without TensorFlow, by the tensorboard package alone.
 
 clu.metric_writers and tensorboard's own EventFileWriter import TensorFlow where it is installed;
 the record format and the protocol buffers do not.

@@ -1,1 +1,1 @@
-"""State, step, loop and checkpoints: the same for every method; the only package that knows Orbax."""
+"""State, step, loop and checkpoints, the same for every method; only here is Orbax known."""

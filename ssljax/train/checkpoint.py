@@ -185,7 +185,8 @@ class Checkpoints:
         try:
             self._orbax.save_checkpointables_async(step, {"state": state, **items})
         except (ValueError, OSError, TimeoutError) as err:
-            raise CheckpointError(f"Checkpoint {step} in {self.root} failed: {explain(err)}.") from err
+            raise CheckpointError(
+                f"Checkpoint {step} in {self.root} failed: {explain(err)}.") from err
 
     def wait(self) -> None:
         """Return when the save in progress is on disk.
@@ -200,7 +201,7 @@ class Checkpoints:
                                   f"{explain(err)}. Older checkpoints are untouched.") from err
 
     def choose(self) -> int | None:
-        """Return the newest sound step, the same on every process; quarantine damaged newer ones."""
+        """Return the newest sound step, the same everywhere; quarantine damaged ones."""
         chosen = -1
         if jax.process_index() == 0:
             sound, problems = newest_sound(self.root)
@@ -209,7 +210,8 @@ class Checkpoints:
                 logging.warning("%s; using %s instead.", problem,
                                 f"step {chosen}" if chosen >= 0 else "a fresh start")
             self._quarantine(chosen)
-        chosen = int(multihost_utils.broadcast_one_to_all(chosen)) if jax.process_count() > 1 else chosen
+        if jax.process_count() > 1:
+            chosen = int(multihost_utils.broadcast_one_to_all(chosen))
         self._orbax.reload()
         return None if chosen < 0 else chosen
 

@@ -21,8 +21,9 @@ BATCH_SIZE = 16
 OPTIM = {"optim": {"name": "adamw", "lr": 1e-2, "clip_norm": 1.0, "weight_decay": 0.1},
          "schedule": {"name": "cosine", "warmup_steps": 2}, "total_steps": 40,
          "batch_size": BATCH_SIZE, "seed": 3}
-MESHES = ({"data": 8}, {"fsdp": 8}, {"tensor": 2, "data": 4}, {"data": 2, "fsdp": 2, "tensor": 2},
-          {"fsdp": 4, "tensor": 2}, {"data": 2, "context": 2, "tensor": 2}, {"expert": 2, "fsdp": 4})
+MESHES = ({"data": 8}, {"fsdp": 8}, {"tensor": 2, "data": 4},
+          {"data": 2, "fsdp": 2, "tensor": 2}, {"fsdp": 4, "tensor": 2},
+          {"data": 2, "context": 2, "tensor": 2}, {"expert": 2, "fsdp": 4})
 
 
 def tiny(package: str, name: str) -> dict:
@@ -102,7 +103,8 @@ def chosen_mesh(name: str) -> dict[str, int]:
     return MESHES[hash64(name) % len(MESHES)]
 
 
-def losses(objective: str, mesh: jax.sharding.Mesh | None, steps: int = 3, **options) -> list[float]:
+def losses(objective: str, mesh: jax.sharding.Mesh | None, steps: int = 3, **options,
+           ) -> list[float]:
     """Return the losses of the first steps of a case on a mesh."""
     method, batches = case(objective)
     with sharding.use_mesh(mesh):

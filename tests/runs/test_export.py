@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from ssljax.cli.main import main
 from ssljax.core.errors import ArtefactError, ServeError
 from ssljax.export.artefact import write_artefact
 from ssljax.models import vit_decoder
@@ -91,10 +92,13 @@ def test_generate_prints_in_a_process_with_one_device_what_it_says_here(exported
     assert out.stdout == f"{here}\n" and here.startswith("Sentence") and len(here) > 12
 
 
-def test_export_again_replaces_the_artefact(exported, tmp_path):
+def test_export_verb_replaces_an_older_artefact_and_says_what_it_wrote(exported, tmp_path, capsys):
     folder = shutil.copytree(exported.artefact, tmp_path / "artefact")
     (folder / "left-over").write_text("of the old one")
-    export_run(exported.run, folder, name="again")
+    assert main(["export", str(exported.run), "--output", str(folder), "--name", "again"]) == 0
+    out = capsys.readouterr().out
+    assert f'Step 2 of {exported.run} as decoder "again"' in out
+    assert f"ssljax serve {folder}" in out
     assert load_artefact(folder).manifest["name"] == "again"
     assert {path.name for path in tmp_path.iterdir()} == {"artefact"}
     assert not (folder / "left-over").exists()
