@@ -34,7 +34,8 @@ class Device(NamedTuple):
     insert:    (cache, row's cache, slot) -> cache; consumes the first
     decode:    (cache, rows) -> (cache, one token a slot); consumes the cache
     score:     (prompt) -> every token of the prompt after the first, judged
-    warm_up:   () -> None; compiles all that serving needs
+    warm_up:   () -> None; compiles all but score, which few requests need: the first of a bucket
+               waits for its compilation, and so do the running streams
     """
 
     slots: int
