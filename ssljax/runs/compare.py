@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 # Key of a figure -> how it is called.
-BASELINES = {"xz": "xz -9", "unigram": "byte unigram", "fivegram": "byte 5-gram"}
+BASELINES = {"xz": "xz -9", "unigram": "byte unigram", "fivegram": "byte 5-gram",
+             "fivegram_kneser_ney": "byte 5-gram, Kneser-Ney"}
 
 
 def against(model: float, baseline: float) -> dict[str, float]:

@@ -18,6 +18,7 @@ from ssljax.data.pipeline import batches
 from ssljax.data.stream import Stream
 from ssljax.runs.build import Method, build_evaluators, build_method, build_stream, work_per_step
 from ssljax.runs.config import check_run, config_differences
+from ssljax.runs.distributed import first_process_decides
 from ssljax.track import jsonl, progress, tensorboard
 from ssljax.train.checkpoint import Checkpoints
 from ssljax.train.interrupt import stop_requests
@@ -62,8 +63,7 @@ def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
     elif workdir.is_dir() and any(workdir.iterdir()):
         raise ConfigError(f"Workdir {workdir} is not empty and not a run of ssljax; choose another "
                           "--workdir. Nothing in it was touched.")
-    if jax.process_index() == 0:
-        write_json(path, config)
+    write_json(path, config)
 
 
 def check_same_data(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
@@ -128,7 +128,7 @@ def pretrain(config: Mapping[str, Any], workdir: pathlib.Path) -> TrainState:
                                  accumulate=config["accumulate"],
                                  compute_dtype=config["compute_dtype"])
     stream = build_stream(config, method.pretext)
-    claim_workdir(workdir, config)
+    first_process_decides(lambda: claim_workdir(workdir, config))
     checkpoints = Checkpoints(workdir.absolute() / "checkpoints", keep=config["keep_checkpoints"])
     mesh = sharding.make_mesh(config["mesh"]) if jax.device_count() > 1 else None
     with sharding.use_mesh(mesh):

@@ -1,14 +1,15 @@
-"""An n-gram model over bytes with interpolated modified Kneser-Ney smoothing.
+"""Interpolated n-gram models over bytes, smoothed as Witten and Bell or as Kneser and Ney did.
 
-The strongest classical n-gram: Chen and Goodman, "An empirical study of smoothing techniques for
-language modeling", 1998, https://dash.harvard.edu/handle/1/25104739, equations 15-17. On the last
-tenth of Tiny Shakespeare its 5-gram takes 1.562 nats a byte, Witten-Bell interpolation 1.669; the
-higher bar is the honest one. N-grams of up to 7 symbols of 9 bits are packed into uint64 keys, the
-oldest symbol in the highest bits, so counting is sorting and a lower order is a mask.
+Both are described by Chen and Goodman, "An empirical study of smoothing techniques for language
+modeling", 1998, https://dash.harvard.edu/handle/1/25104739 (sections 2.5 and 3). Witten-Bell is the
+usual interpolated n-gram; modified Kneser-Ney (equations 15-17) is the strongest classical one: on
+the last tenth of Tiny Shakespeare 5-grams take 1.669 and 1.562 nats a byte. N-grams of up to 7
+symbols of 9 bits are packed into uint64 keys, the oldest symbol in the highest bits, so counting is
+sorting and a lower order is a mask.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ SYMBOLS = 257                     # the bytes, and END
 END = 256                         # ends a document, and fills the context before its first byte
 BITS = 9
 CHUNK = 1 << 22                   # windows counted at once: 32 MiB of keys
+Smoothing = Literal["witten_bell", "kneser_ney"]
 FALLBACK = (0.5, 1.0, 1.5)        # discounts where counts are too few to estimate them, as in KenLM
 
 
@@ -36,26 +38,27 @@ class Level(NamedTuple):
     backoff: np.ndarray
 
 
-def document_nats(train: Iterable[bytes], held_out: Sequence[bytes], *,
-                  order: int = 5) -> np.ndarray:
+def document_nats(train: Iterable[bytes], held_out: Sequence[bytes], *, order: int = 5,
+                  smoothing: Smoothing = "witten_bell") -> np.ndarray:
     """Return the nats of each held-out document and its end, float64 [documents].
 
     Args:
         train: documents to count n-grams in.
         held_out: documents to judge.
         order: symbols in an n-gram, 1 to 7: a byte is predicted from the `order` - 1 before it.
+        smoothing: what an n-gram leaves to the next shorter one.
 
     Raises:
         DataError: `train` has no document.
     """
-    levels = fit(train, order=order)
+    levels = fit(train, order=order, smoothing=smoothing)
     nats = [-log_probs(levels, grams) for grams in windows(held_out, order=order)]
     ends = np.cumsum([0] + [len(document) + 1 for document in held_out])
     totals = np.concatenate([[0.0], np.cumsum(np.concatenate([[], *nats]))])
     return np.diff(totals[ends])
 
 
-def fit(train: Iterable[bytes], *, order: int) -> list[Level]:
+def fit(train: Iterable[bytes], *, order: int, smoothing: Smoothing) -> list[Level]:
     """Count the n-grams of `train` and return the levels of the model, order 1 first.
 
     Raises:
@@ -68,9 +71,11 @@ def fit(train: Iterable[bytes], *, order: int) -> list[Level]:
     if not parts:
         raise DataError("The n-gram baseline has no training document; it needs at least one.")
     grams, counts = group(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    shorten, level = {"witten_bell": (counted_shorter, witten_bell),
+                      "kneser_ney": (marginal, kneser_ney)}[smoothing]
     levels = [level(grams, counts)]
     for shorter in range(order - 1, 0, -1):
-        grams, counts = marginal(grams, counts, shorter)
+        grams, counts = shorten(grams, counts, shorter)
         levels.append(level(grams, counts))
     return levels[::-1]
 
@@ -138,6 +143,12 @@ def run_starts(keys: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
 
 
+def counted_shorter(grams: np.ndarray, counts: np.ndarray, order: int,
+                    ) -> tuple[np.ndarray, np.ndarray]:
+    """Return the n-grams of the next lower order with their own counts."""
+    return group(grams & low_bits(order), counts)
+
+
 def marginal(grams: np.ndarray, counts: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the n-grams of the next lower order, counted by the symbols that precede them.
 
@@ -149,8 +160,17 @@ def marginal(grams: np.ndarray, counts: np.ndarray, order: int) -> tuple[np.ndar
     return group(suffix, np.where(padded, counts, 1))
 
 
-def level(grams: np.ndarray, counts: np.ndarray) -> Level:
-    """Turn the counts of one order into what its n-grams get and what their contexts leave."""
+def witten_bell(grams: np.ndarray, counts: np.ndarray) -> Level:
+    """Leave to lower orders as many parts as a context has had different continuations."""
+    prefix = grams >> np.uint64(BITS)
+    first = run_starts(prefix)
+    sizes = np.diff(np.append(first, len(grams)))
+    total = np.add.reduceat(counts, first) + sizes
+    return Level(grams, counts / np.repeat(total, sizes), prefix[first], sizes / total)
+
+
+def kneser_ney(grams: np.ndarray, counts: np.ndarray) -> Level:
+    """Take a discount off every count, larger for larger counts, and leave it to lower orders."""
     discount = np.array([0.0, *discounts(counts)])[np.minimum(counts, 3)]
     prefix = grams >> np.uint64(BITS)
     first = run_starts(prefix)
