@@ -17,8 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a folder of .txt .md .rst .py .html .jsonl files, also .gz")
     parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("quickstart"),
                         help="where everything goes (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=5.0,
+    parser.add_argument("--minutes", type=float, default=5.5,
                         help="for the whole journey; more is a better model (default: %(default)s)")
+    parser.add_argument("--config", metavar="FILE[:ARG]", default="experiments/gpt/quickstart.py",
+                        help="what to train (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -28,4 +30,4 @@ def run(args: argparse.Namespace) -> None:
 
     if args.minutes <= 0:
         raise ConfigError(f"--minutes {args.minutes:g}; expected more than 0.")
-    quickstart(args.input, args.workdir, minutes=args.minutes)
+    quickstart(args.input, args.workdir, minutes=args.minutes, config=args.config)

@@ -85,7 +85,7 @@ def check_spec(where: str, make: Callable[..., Any], kwargs: Mapping[str, Any],
         if name not in known:
             raise ConfigError(f'{where} has no option "{name}"; {nearest(name, set(known))}')
         if name in supplied:
-            raise ConfigError(f"{where}.{name} is set by the run itself; remove it from the config.")
+            raise ConfigError(f"{where}.{name} is set by the run itself; leave it out.")
         hint = hints.get(name, Any)
         if not isinstance(value, Mapping) and not matches(value, hint):
             expected = getattr(hint, "__name__", None) if not typing.get_args(hint) else str(hint)

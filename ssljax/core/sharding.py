@@ -137,6 +137,21 @@ def per_example(function: Callable[..., Any]) -> Callable[..., Any]:
     return apply
 
 
+def automatic(update: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the compiler lay out what happens inside `update`, on Explicit meshes too.
+
+    For third parties' optimizers, which name no layouts: (grads, state, params) -> (updates,
+    state), each result laid out as its argument was.
+    """
+    def apply(grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
+        if not is_explicit():
+            return update(grads, state, params)
+        layout = jax.tree.map(lambda x: jax.typeof(x).sharding.spec, (grads, state))
+        return jax.sharding.auto_axes(update, out_sharding=layout)(grads, state, params)
+
+    return apply
+
+
 def place_batch(mesh: jax.sharding.Mesh | None, batch: Any) -> Any:
     """Put this process's rows of a batch on its devices: leaves become global arrays."""
     if mesh is None:

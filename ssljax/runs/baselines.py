@@ -29,7 +29,7 @@ def measure(train: TokenShards, held_out: TokenShards, *, documents: int = 0) ->
 
     Returns:
         key: what the figures depend on; held_out_documents, held_out_bytes, train_bytes (used),
-        train_bytes_available; and xz, unigram and two 5-grams: {"value", "low", "high"}, bits per byte
+        train_bytes_available; and xz, unigram, two 5-grams: {"value", "low", "high"}, bits per byte
         and their 95 % interval over documents (a compressor of one stream has none).
     """
     judged = texts(held_out, choose(len(held_out), documents))

@@ -122,9 +122,9 @@ def measure_serving(workdir: pathlib.Path) -> None:
     write_json(workdir / "serve.json", measure(workdir / "artefact", prompts_of(workdir / "data")))
 
 
-def train_stages(stages: Stages, workdir: pathlib.Path, minutes: float, smoke: str) -> None:
+def train_stages(stages: Stages, workdir: pathlib.Path, minutes: float, config: str) -> None:
     """Measure the machine's speed in a short trial, then train for the time that is left."""
-    data, config = workdir / "data", f"{CONFIG}{smoke}"
+    data = workdir / "data"
     overrides = training_overrides(data)
     stages.verb("trial", "pretrain", "--config", config, "--workdir", workdir / "trial", *overrides,
                 f"--config.total_steps={TRIAL_STEPS}")
@@ -139,13 +139,15 @@ def train_stages(stages: Stages, workdir: pathlib.Path, minutes: float, smoke: s
                 *overrides, f"--config.total_steps={planned['steps']}")
 
 
-def quickstart(source: str | None, workdir: pathlib.Path, *, minutes: float = 5.0) -> None:
+def quickstart(source: str | None, workdir: pathlib.Path, *, minutes: float = 5.5,
+               config: str = CONFIG) -> None:
     """Take raw text to a served model and a report.
 
     Args:
         source: a folder of text; the standard library of this Python where None.
         workdir: data/, run/, artefact/, report.html and report.json go here.
         minutes: of the whole journey; training takes what the other stages leave of it.
+        config: a language-model experiment, FILE[:ARG].
 
     Raises:
         DataError: the input cannot be used, or is another than the workdir's.
@@ -161,9 +163,9 @@ def quickstart(source: str | None, workdir: pathlib.Path, *, minutes: float = 5.
     if before and before != shlex.join(["ssljax", *map(str, curate)]):
         raise DataError(f"{workdir} was made from other input: {before}. Choose another --workdir.")
     stages.verb("curate", *curate)
-    train_stages(stages, workdir, minutes, "")
+    train_stages(stages, workdir, minutes, config)
     stages.verb("evaluate", "evaluate", run)
-    stages.verb("export", "export", run, "--output", artefact)
+    stages.verb("export", "export", run, "--output", artefact, "--name", workdir.absolute().name)
     stages.run("serve", ["ssljax", "serve", str(artefact)], lambda: measure_serving(workdir))
     stages.verb("report", "report", workdir)
     print(f"\n{stages.seconds():.0f} s in all. Open {workdir / 'report.html'}; try\n"

@@ -1,0 +1,59 @@
+"""Muon for the matrices of the blocks, AdamW for everything else.
+
+Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the update's scale as in Liu et al.
+2025, https://arxiv.org/abs/2502.16982 (equation 4), so that AdamW's learning rates carry over.
+"""
+
+import re
+from typing import Any
+
+import jax
+import optax
+from optax.contrib import MuonDimensionNumbers, muon
+
+from ssljax.core.sharding import automatic
+from ssljax.core.tree import leaf_name
+from ssljax.core.types import PyTree
+
+TINY = {"lr": 1e-2}
+RMS = 0.2       # of an update's entries, as AdamW's tends to be
+
+# Which axes of a weight a product sums over and which it produces, counted from the last;
+# the axes in front (layers, and which of query, key and value) are separate matrices.
+MATRICES = {"w_qkv": ((-4,), (-2, -1)), "w_out": ((-3, -2), (-1,))}
+PLAIN = ((-2,), (-1,))
+
+
+def make(schedule: optax.Schedule, *, lr: float, momentum: float = 0.95, b1: float = 0.9,
+         b2: float = 0.95, weight_decay: float = 0.0, clip_norm: float = 0.0,
+         matrices: str = r"w_(qkv|out|gate|up|down)") -> optax.GradientTransformation:
+    """Return the optimizer.
+
+    Args:
+        schedule: step -> fraction of lr.
+        lr: peak learning rate, of both parts.
+        momentum: decay of the gradient's mean in Muon.
+        b1: decay of the gradient's mean in AdamW.
+        b2: decay of the gradient's square in AdamW.
+        weight_decay: decoupled, of the matrices.
+        clip_norm: largest global norm of the gradient; 0 does not clip.
+        matrices: weights whose name matches this whole regular expression are Muon's.
+    """
+    def axes(path: tuple[Any, ...], leaf: jax.Array) -> MuonDimensionNumbers | None:
+        name = leaf_name(path)
+        if re.fullmatch(matrices, name) is None:
+            return None
+        summed, produced = MATRICES.get(name, PLAIN)
+        return MuonDimensionNumbers(tuple(leaf.ndim + a for a in summed),
+                                    tuple(leaf.ndim + a for a in produced))
+
+    def dimensions(params: PyTree) -> PyTree:
+        return jax.tree_util.tree_map_with_path(axes, params)
+
+    # Its products of sharded momentum are laid out by the compiler, whatever the mesh.
+    orthogonal = muon(
+        lambda step: lr * schedule(step), beta=momentum, weight_decay=weight_decay, adam_b1=b1,
+        adam_b2=b2, consistent_rms=RMS, muon_weight_dimension_numbers=dimensions)
+    return optax.chain(
+        optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
+        optax.GradientTransformation(orthogonal.init, automatic(orthogonal.update)))
