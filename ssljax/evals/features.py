@@ -136,15 +136,19 @@ def few_label_evaluator(objective: Objective, classify: Classify, *, name: str, 
         raise ConfigError(f"{name} with labels_per_class {labels_per_class} and draws {draws}: "
                           "both are at least 2.")
     extract = extractor(model, batch_size)
-    data = functools.cache(lambda: (read(train_source, plain), read(test_source, plain)))
+
+    @functools.cache
+    def data() -> tuple[Labelled, Labelled, list[np.ndarray]]:
+        train, test = read(train_source, plain), read(test_source, plain)
+        return train, test, [draw_labelled(train, per_class=labels_per_class, draw=draw)
+                             for draw in range(draws)]
 
     def score(features: Callable[[np.ndarray], np.ndarray]) -> Interval:
-        train, test = data()
+        train, test, drawn = data()
         known, asked = features(train.images), features(test.images)
         return student_interval(np.array([
-            np.mean(classify(known, train.labels, chosen, asked) == test.labels)
-            for chosen in (draw_labelled(train, per_class=labels_per_class, draw=draw)
-                           for draw in range(draws))]))
+            np.mean(classify(known, train.labels, labelled, asked) == test.labels)
+            for labelled in drawn]))
 
     @functools.cache
     def raw_pixels() -> Interval:
