@@ -119,7 +119,10 @@ def measure_serving(workdir: pathlib.Path) -> None:
     """Start the server, ask it, and write what it answered and how fast to serve.json."""
     from ssljax.runs.serve import measure
 
-    write_json(workdir / "serve.json", measure(workdir / "artefact", prompts_of(workdir / "data")))
+    artefact = workdir / "artefact"
+    context = json.loads((artefact / "manifest.json").read_text())["max_context"]
+    measured = measure(artefact, prompts_of(workdir / "data"), max_tokens=min(64, context // 2))
+    write_json(workdir / "serve.json", measured)
 
 
 def train_stages(stages: Stages, workdir: pathlib.Path, minutes: float, config: str) -> None:

@@ -50,9 +50,14 @@ def test_a_quadratic_is_minimised(name):
     state = tx.init(params)
     loss = lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p))  # noqa: E731
     start = loss(params)
-    for _ in range(60):
+
+    @jax.jit
+    def step(params, state):
         updates, state = tx.update(jax.grad(loss)(params), state, params)
-        params = optax.apply_updates(params, updates)
+        return optax.apply_updates(params, updates), state
+
+    for _ in range(60):
+        params, state = step(params, state)
     assert loss(params) < 0.95 * start
 
 

@@ -71,13 +71,13 @@ def test_generate_in_the_shell(journey):
 @contextlib.contextmanager
 def server(artefact):
     """Run `ssljax serve` on a free port; yield its port; stop it with SIGTERM."""
-    child = subprocess.Popen(command("serve", artefact, "--port", 0), env=environment(),
-                             stdout=subprocess.PIPE, text=True)
-    try:
-        line = child.stdout.readline()
-        yield int(re.search(r":(\d+)", line).group(1))
-    finally:
-        child.send_signal(signal.SIGTERM)
+    with subprocess.Popen(command("serve", artefact, "--port", 0), env=environment(),
+                          stdout=subprocess.PIPE, text=True) as child:
+        try:
+            line = child.stdout.readline()
+            yield int(re.search(r":(\d+)", line).group(1))
+        finally:
+            child.send_signal(signal.SIGTERM)
         assert child.wait(60) == 0
 
 
@@ -97,7 +97,7 @@ def test_serve_answers_refuses_and_goes_on(journey):
         assert status == 200
         assert json.loads(first)["usage"]["completion_tokens"] <= 4
         for bad in ("{not json", json.dumps({"prompt": "x", "max_tokens": 10**9}),
-                    json.dumps({"prompt": "word " * 5000}), json.dumps({"max_tokens": 3})):
+                    json.dumps({"prompt": "word " * 5000}), json.dumps({"prompt": {"text": "x"}})):
             status, said = ask(port, "POST", "/v1/completions", bad)
             assert 400 <= status < 500, said
             assert json.loads(said)["error"]["message"]
