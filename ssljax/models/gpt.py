@@ -8,7 +8,6 @@ documents; returns logits f32 [B, L, V], sequence [B, L, D], and with a cache th
 from collections.abc import Mapping
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from ssljax.core.errors import ConfigError

@@ -14,8 +14,7 @@ TINY = {"seq_len": 16}
 
 def make(*, seq_len: int) -> Pretext:
     """Return the pretext for rows of `seq_len` predictions; nothing in it is random."""
-    spec = {name: ((seq_len,), "int32")
-            for name in ("tokens", "targets", "positions", "segment_ids")}
+    spec = dict.fromkeys(("tokens", "targets", "positions", "segment_ids"), ((seq_len,), "int32"))
     spec |= {"loss_weight": ((seq_len,), "float32"), "id": ((2,), "uint32")}
 
     def plain(record: Record) -> Example:
