@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from ssljax.core.errors import DataError
-from ssljax.sources.manifest import NAME, Manifest, read_manifest, sync_folder, verify
+from ssljax.core.files import sync_folder
+from ssljax.sources.manifest import NAME, Manifest, read_manifest, verify
 
 Existing = Literal["keep", "replace"]
 

@@ -23,6 +23,15 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     write_atomic(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
+def sync_folder(folder: pathlib.Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sha256(path: pathlib.Path) -> str:
     """Return the hex SHA-256 of a file's content."""
     with path.open("rb") as file:

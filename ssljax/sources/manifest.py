@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from ssljax import __version__
 from ssljax.core.errors import DataError
+from ssljax.core.files import sha256, sync_folder, write_json
 
 NAME = "manifest.json"
 FORMAT = 1
 CREATED_BY = f"ssljax {__version__}"
-CHUNK = 1 << 20                # bytes hashed at a time
 AGAIN = "run `ssljax curate` again with --overwrite, or restore the file from a copy"
 
 Verify = Literal["checksum", "size"]
@@ -135,24 +135,8 @@ def from_fields(path: Path, fields: dict[str, Any]) -> Manifest:
 
 def write_manifest(folder: str | os.PathLike, manifest: Manifest) -> None:
     """Write the manifest into `folder`: there is all of it, or none, whenever the machine stops."""
-    path = Path(folder) / NAME
-    temporary = path.with_suffix(".partial")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(dataclasses.asdict(manifest), file, indent=1, sort_keys=True, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: str | os.PathLike) -> None:
-    """Make renames inside `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_json(Path(folder) / NAME, dataclasses.asdict(manifest))
+    sync_folder(Path(folder))
 
 
 def verify(folder: str | os.PathLike, manifest: Manifest, how: Verify = "checksum") -> None:
@@ -179,7 +163,7 @@ def defects(folder: Path, manifest: Manifest, how: Verify) -> Iterator[str]:
         path = folder / file.path
         try:
             size = path.stat().st_size
-            digest = file_sha256(path) if how == "checksum" and size == file.bytes else file.sha256
+            digest = sha256(path) if how == "checksum" and size == file.bytes else file.sha256
         except OSError as err:
             yield f"{file.path} cannot be read ({err.strerror}), expected {file.bytes} bytes"
             continue
@@ -189,12 +173,3 @@ def defects(folder: Path, manifest: Manifest, how: Verify) -> Iterator[str]:
         elif digest != file.sha256:
             yield (f"{file.path} has changed: its sha256 is {digest[:12]}, expected "
                    f"{file.sha256[:12]}")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's content."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -9,7 +9,7 @@ import pytest
 
 from ssljax.cli import evaluate as verb
 from ssljax.core.errors import CheckpointError, ConfigError
-from ssljax.core.files import write_json
+from ssljax.core.files import sha256, write_json
 from ssljax.evals.baselines import ngram, xz
 from ssljax.runs import baselines
 from ssljax.runs import evaluate as module
@@ -20,7 +20,6 @@ from ssljax.sources.manifest import (
     Manifest,
     Shard,
     content_version,
-    file_sha256,
     write_manifest,
 )
 from ssljax.sources.token_shards import make as token_shards
@@ -56,7 +55,7 @@ def write_dataset(folder, texts=TEXTS):
 
 def facts(folder, name):
     path = folder / name
-    return name, path.stat().st_size, file_sha256(path)
+    return name, path.stat().st_size, sha256(path)
 
 
 def small_config(data, **options):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from ssljax.core.errors import DataError
+from ssljax.core.files import sha256
 from ssljax.core.source import SizedSource
 from ssljax.sources import token_shards
-from ssljax.sources.manifest import File, Manifest, Shard, file_sha256, write_manifest
+from ssljax.sources.manifest import File, Manifest, Shard, write_manifest
 
 
 def write_dataset(folder, shards, vocab_size=1000, version="v1"):
@@ -25,10 +26,10 @@ def write_dataset(folder, shards, vocab_size=1000, version="v1"):
             offsets = path.with_suffix(".offsets")
             np.cumsum([0, *map(len, documents)]).astype("<i8").tofile(offsets)
             name = f"{split}/{path.name}"
-            listed.append(Shard(name, path.stat().st_size, file_sha256(path), split,
+            listed.append(Shard(name, path.stat().st_size, sha256(path), split,
                                 len(documents), len(flat)))
             files.append(File(f"{split}/{offsets.name}", offsets.stat().st_size,
-                              file_sha256(offsets)))
+                              sha256(offsets)))
     write_manifest(folder, Manifest(
         name="t", version=version, parents=(), licences={}, recipe={}, recipe_hash="r",
         tokenizer_hash="tok", vocab_size=vocab_size, shards=tuple(listed), files=tuple(files),
