@@ -168,8 +168,9 @@ def judged(figures: Figures) -> str:
     whisker = (result["low"], result["high"]) if result.get("low") is not None else None
     bars = [Bar("this model", result["bits_per_byte"], number(result["bits_per_byte"]),
                 style="ours", interval=whisker)]
-    bars += [Bar(label, base[f"{name}_bits_per_byte"], number(base[f"{name}_bits_per_byte"]))
-             for name, label in BASELINES.items() if base[f"{name}_bits_per_byte"] is not None]
+    measured = {label: base.get(f"{name}_bits_per_byte") for name, label in BASELINES.items()}
+    bars += [Bar(label, value, number(value)) for label, value in measured.items()
+             if value is not None]
     bars.sort(key=lambda bar: bar.value)
     hardest_first = sorted(saved.items(), key=lambda item: item[1]["bits_per_byte"])
     words = "".join(f'<li class="{"good" if s["bits_per_byte"] > 0 else "bad"}">The model '
