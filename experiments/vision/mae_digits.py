@@ -36,7 +36,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         decoder=dict(name="vit_decoder", image_size=8, channels=1, patch_size=patch_size, width=32,
                      depth=1, num_heads=2, layers="unroll"))
 
-    c.optim = dict(name="adamw", lr=2e-3, b1=0.9, b2=0.95, weight_decay=0.05, clip_norm=1.0)
+    c.optim = dict(name="adamw", lr=4e-3, b1=0.9, b2=0.999, weight_decay=0.05, clip_norm=1.0)
     c.schedule = dict(name="cosine", warmup_steps=2 if smoke else 50, final_fraction=0.0)
 
     # Each judgement has raw pixels and an untrained network beside the method.

@@ -198,7 +198,7 @@ def how_judged(result: Figures, base: Figures) -> str:
         says.append(f"The 95 % interval over documents is {result['low']:.3f} to "
                     f"{result['high']:.3f}.")
     if base.get("train_bytes") is not None:
-        says.append("The unigram and the interpolated 5-grams (Witten-Bell unless named) learnt from "
+        says.append("The unigram and interpolated 5-grams (Witten-Bell unless named) learnt from "
                     f"{size(base['train_bytes'])} of {size(base['train_bytes_available'])} of "
                     "training text; xz compresses the held-out documents as one stream.")
     return " ".join(says)
