@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a folder of .txt .md .rst .py .html .jsonl files, also .gz")
     parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("quickstart"),
                         help="where everything goes (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=5.5,
+    parser.add_argument("--minutes", type=float, default=5.7,
                         help="for the whole journey; more is a better model (default: %(default)s)")
     parser.add_argument("--config", metavar="FILE[:ARG]", default="experiments/gpt/quickstart.py",
                         help="what to train (default: %(default)s)")

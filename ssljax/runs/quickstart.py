@@ -26,7 +26,7 @@ CONFIG = "experiments/gpt/quickstart.py"
 TRIAL_STEPS = 20            # of the run that measures this machine's speed
 MIN_STEPS = 40              # enough for the curves to be curves
 START_S = 15.0              # of the training stage before its second step: imports, compilation
-AFTER_TRAINING_S = 75.0     # evaluation, export, serving and report on two cores
+AFTER_TRAINING_S = 65.0     # evaluation, export, serving and report on two cores
 PROMPTS, PROMPT_CHARS = 4, 48
 
 
@@ -145,7 +145,7 @@ def train_stages(stages: Stages, workdir: pathlib.Path, minutes: float, config: 
                 *overrides, f"--config.total_steps={planned['steps']}")
 
 
-def quickstart(source: str | None, workdir: pathlib.Path, *, minutes: float = 5.5,
+def quickstart(source: str | None, workdir: pathlib.Path, *, minutes: float = 5.7,
                config: str = CONFIG) -> None:
     """Take raw text to a served model and a report.
 
