@@ -3,9 +3,12 @@ r"""A masked autoencoder on scikit-learn's bundled digits, in about two minutes 
     ssljax pretrain --config experiments/vision/mae_digits.py --workdir runs/mae_digits
     ssljax evaluate runs/mae_digits
 
-Raw pixels of these 8 by 8 images are nearly enough: the run shows that the method works from data
-to judgement, not how good it is. Chosen on a quarter of the training images held out, not on the
-test images. For a few seconds instead: --config experiments/vision/mae_digits.py:smoke
+Test accuracy with 10 labels a class, seeds 0 and 1: k-NN 0.942 and 0.935 (raw pixels 0.937, the
+untrained network 0.741), linear 0.941 and 0.913 (raw 0.910, untrained 0.821). It beats the
+untrained network by far and raw pixels hardly: those of 8 by 8 images are nearly enough. The run
+shows that the method works from data to judgement, not how good it is. Values were chosen on a
+quarter of the training images held out, not on test images. For a few seconds instead:
+--config experiments/vision/mae_digits.py:smoke
 """
 
 import ml_collections

@@ -3,9 +3,11 @@ r"""SimCLR on scikit-learn's bundled digits, in about two minutes on two CPU cor
     ssljax pretrain --config experiments/vision/simclr_digits.py --workdir runs/simclr_digits
     ssljax evaluate runs/simclr_digits
 
-Raw pixels of these 8 by 8 images are nearly enough: the run shows that the method works from data
-to judgement, not how good it is. Chosen on a quarter of the training images held out, not on the
-test images. For a few seconds instead: --config experiments/vision/simclr_digits.py:smoke
+Test accuracy with 10 labels a class, seeds 0 and 1: k-NN 0.951 and 0.949 (raw pixels 0.937, the
+untrained network 0.739), linear 0.952 and 0.942 (raw 0.910, untrained 0.806). Raw pixels of these
+8 by 8 images are nearly enough: the run shows that the method works from data to judgement, not
+how good it is. Values were chosen on a quarter of the training images held out, not on test
+images. For a few seconds instead: --config experiments/vision/simclr_digits.py:smoke
 """
 
 import ml_collections
