@@ -77,7 +77,6 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
 
     def init_cache(params: Params, batch: int, length: int) -> PyTree:
         shape = (depth, batch, length, num_heads, width // num_heads)
-        zeros = jnp.zeros(shape, params["embedding"].dtype)
-        return {"k": zeros, "v": zeros}
+        return {name: jnp.zeros(shape, params["embedding"].dtype) for name in ("k", "v")}
 
     return Model(init, apply, init_cache)

@@ -44,6 +44,7 @@ class ViT(nn.Module):
         w_patch = self.param("w_patch", nn.initializers.lecun_normal(),
                              (patches.shape[-1], self.width))
         b_patch = self.param("b_patch", nn.initializers.zeros, (self.width,))
+        patches, positions = (t.astype(w_patch.dtype) for t in (patches, positions))
         x = einsum("BNP,PD->BND", patches, w_patch, out=(BATCH, None, None)) + b_patch + positions
         if self.pool == "class":
             token = self.param("class_token", nn.initializers.normal(0.02), (1, self.width))

@@ -64,7 +64,7 @@ class Decoder(nn.Module):
         """Map x [B, L, D] to [B, L, features]."""
         w = self.param(f"w_{name}", nn.initializers.lecun_normal(), (x.shape[-1], features))
         b = self.param(f"b_{name}", nn.initializers.zeros, (features,))
-        return einsum("BLD,DE->BLE", x, w, out=(BATCH, None, None)) + b
+        return einsum("BLD,DE->BLE", x.astype(w.dtype), w, out=(BATCH, None, None)) + b
 
 
 def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size: int,
