@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from ssljax import __version__
-from ssljax.core.errors import SsljaxError, nearest
+from ssljax.core.errors import MissingExtraError, SsljaxError, nearest
 
 # One line each, so that --help imports nothing; the order is the order of the journey.
 VERBS = {
@@ -20,6 +20,10 @@ VERBS = {
     "generate": "continue a prompt from an artefact, in the shell",
     "report": "write report.html and report.json of a workdir",
 }
+# What to install where a verb meets a package that is absent.
+EXTRAS = {"quickstart": "curate,train,serve", "curate": "curate", "serve": "serve",
+          "generate": "serve"}
+OURS = ("ssljax", "experiments", "data_pipelines")
 EXAMPLE = """example:
   ssljax quickstart                     about five minutes on two CPU cores
   ssljax VERB --help                    what a verb takes, with examples
@@ -57,6 +61,22 @@ def parse(verb: str, arguments: Sequence[str]) -> tuple[object, argparse.Namespa
     return module, args
 
 
+def run_verb(verb: str, arguments: Sequence[str]) -> None:
+    """Parse and run a verb; a package that is absent is named with the extra that brings it.
+
+    Raises:
+        SsljaxError: the verb cannot do what was asked.
+    """
+    try:
+        module, args = parse(verb, arguments)
+        module.run(args)
+    except ModuleNotFoundError as err:
+        missing = (err.name or "").partition(".")[0]
+        if isinstance(err, SsljaxError) or missing in OURS:
+            raise
+        raise MissingExtraError(missing, EXTRAS.get(verb, "train")) from err
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code (2 for bad usage or config, 1 for failures)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -71,8 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'ssljax: no verb "{verb}"; {nearest(verb, VERBS)}', file=sys.stderr)
         return USAGE_ERROR
     try:
-        module, args = parse(verb, rest)
-        module.run(args)
+        run_verb(verb, rest)
     except SsljaxError as err:
         print(f"ssljax {verb}: {err}", file=sys.stderr)
         return err.exit_code

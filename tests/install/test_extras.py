@@ -95,3 +95,13 @@ def test_every_verb_has_help_with_an_example():
         out = subprocess.run([sys.executable, "-m", "ssljax.cli.main", verb, "--help"],
                              capture_output=True, text=True, check=True).stdout
         assert f"ssljax {verb}" in out.partition("examples:")[2], verb
+
+
+@pytest.mark.parametrize("verb, extra", [("config", "train"), ("serve", "serve")])
+def test_a_missing_extra_is_named(verb, extra):
+    arguments = [verb, "experiments/gpt/quickstart.py"]
+    code = ("import sys\nfor name in ('jax', 'starlette'): sys.modules[name] = None\n"
+            f"from ssljax.cli.main import main\nsys.exit(main({arguments!r}))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert f"pip install 'ssljax[{extra}]'" in done.stderr
