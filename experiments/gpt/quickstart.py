@@ -14,7 +14,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     smoke = arg == "smoke"
     c = ml_collections.ConfigDict()
     c.seed = 0
-    c.mesh = dict(data=-1)
+    c.mesh = dict(data=-1, fsdp=1, tensor=1)
 
     # Token shards -> packed rows of seq_len predictions.
     c.seq_len = 64 if smoke else 256

@@ -160,7 +160,7 @@ def run(config: Mapping[str, Any], workdir: pathlib.Path, method: Method, stream
                    workers=config.get("workers", 0))
     try:
         with stop_requests() as stop:
-            return train(
+            state = train(
                 state, train_step, rows, save=save, wait=checkpoints.wait, writers=writers,
                 schedule=Schedule(total, config["log_steps"], config["checkpoint_steps"], units,
                                   unit),
@@ -171,3 +171,6 @@ def run(config: Mapping[str, Any], workdir: pathlib.Path, method: Method, stream
         for writer in writers:
             writer.close()
         checkpoints.close()
+    if jax.process_index() == 0:
+        print(f"Trained {total} steps. Next: ssljax evaluate {workdir}", flush=True)
+    return state

@@ -134,6 +134,13 @@ def test_accumulation_is_exact_or_refused(name):
 
 
 @every_objective
+def test_bfloat16_computes_nearly_the_same(name):
+    half = losses(name, None, compute_dtype="bfloat16")
+    np.testing.assert_allclose(half, losses(name, None), rtol=0.03)
+    assert half != losses(name, None)
+
+
+@every_objective
 def test_encoder_feeds_the_model(name):
     method, state, batch = start(name)
     params, stats = method.objective.encoder(state.params, state.extra)
