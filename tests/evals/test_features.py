@@ -1,6 +1,7 @@
 """Features, controls and label draws that every few-label judgement shares."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,7 @@ class Stripes:
         return {"stripes": str(self.size)}
 
 
+@functools.cache
 def params_on(mesh):
     view = jnp.zeros((8, 8, 8, 1))
 
@@ -58,6 +60,7 @@ def params_on(mesh):
         return jax.jit(init, out_shardings=layout)(jax.random.key(5))
 
 
+@functools.cache
 def evaluator(**options):
     return knn.make(OBJECTIVE, model=MODEL, plain=PRETEXT.plain, train_source=Stripes(60),
                     test_source=Stripes(21, first=60), **{"batch_size": 16, **options})
@@ -88,6 +91,10 @@ def test_too_few_examples_and_missing_labels_are_refused():
         evaluator(draws=1)
 
 
+def test_is_judged_as_often_as_asked():
+    assert evaluator(every=7).every == 7
+
+
 def test_interval_is_students():
     mean, (low, high) = features.student_interval(np.array([1.0, 2.0, 3.0]))
     assert mean == 2
@@ -107,18 +114,18 @@ def test_features_do_not_depend_on_the_batch_size_and_are_the_pooled_outputs():
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 def test_judgement_is_the_same_with_parameters_on_a_mesh(kind):
     mesh = sharding.make_mesh({"data": 2, "fsdp": 2, "tensor": 2}, kind)
-    alone, many = (evaluator(batch_size=12).run(*params_on(m)) for m in (None, mesh))
-    assert many == alone
+    judge = evaluator(batch_size=12)
+    alone = judge.run(*params_on(None))
+    assert judge.run(*params_on(mesh)) == alone
     with sharding.use_mesh(mesh):
-        assert evaluator(batch_size=12).run(*params_on(mesh)) == alone
+        assert judge.run(*params_on(mesh)) == alone
 
 
 def test_controls_stand_beside_the_method_and_do_not_depend_on_its_weights():
-    judge = evaluator(every=7)
+    judge = evaluator(batch_size=12)
     params, extra = params_on(None)
     before = judge.run(params, extra)
     after = judge.run(jax.tree.map(lambda x: -x, params), extra)
-    assert judge.every == 7
     assert set(before) == {"knn", "knn_raw_pixels", "knn_random_init"}
     assert before["knn_raw_pixels"] == after["knn_raw_pixels"]
     assert before["knn_random_init"] == after["knn_random_init"]
@@ -129,5 +136,5 @@ def test_controls_stand_beside_the_method_and_do_not_depend_on_its_weights():
 def test_random_init_is_scored_like_a_method_with_these_weights():
     params, extra = params_on(None)
     weights, _ = features.untrained(MODEL, None, (8, 8, 1))
-    result = evaluator().run({**params, "encoder": weights}, extra)
+    result = evaluator(batch_size=12).run({**params, "encoder": weights}, extra)
     assert result["knn"] == result["knn_random_init"]

@@ -23,9 +23,9 @@ def test_unshuffle_undoes_the_choice_of_visible_patches():
 def decoded(sequence, visible):
     model = vit_decoder.make(**vit_decoder.TINY)
     inputs = {"sequence": jnp.asarray(sequence), "visible": jnp.asarray(visible)}
-    params, stats = model.init(jax.random.key(0), inputs)
+    params, stats = jax.jit(model.init)(jax.random.key(0), inputs)
     assert stats == {}
-    return model.apply(params, inputs)["pixels"]
+    return jax.jit(model.apply)(params, inputs)["pixels"]
 
 
 def test_predicts_every_patch_whatever_the_order_of_tokens():
