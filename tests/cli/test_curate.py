@@ -8,7 +8,6 @@ import pytest
 from ssljax.cli.main import main
 
 # ml_collections loads config files with a call that Python has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:.*load_module.*:DeprecationWarning")
 
 
 @pytest.fixture

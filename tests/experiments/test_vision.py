@@ -11,7 +11,6 @@ from ssljax.runs.evaluate import evaluate
 from ssljax.runs.pretrain import pretrain
 
 # ml_collections reads config files with a loader that Python is about to drop.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 FILES = ["experiments/vision/simclr_digits.py", "experiments/vision/mae_digits.py"]
 KEYS = {"seed", "mesh", "batch_size", "total_steps", "compute_dtype", "accumulate", "source",
         "pretext", "model", "objective", "optim", "schedule", "log_steps", "checkpoint_steps",

@@ -10,7 +10,6 @@ from ssljax.core.config import resolve
 from ssljax.core.errors import ConfigError
 from ssljax.runs.config import check_run, config_differences, load_config, to_plain
 
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 QUICK = "experiments/gpt/quickstart.py"
 
 
