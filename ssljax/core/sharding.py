@@ -1,9 +1,10 @@
 """Lay arrays out on the device mesh; one code path for no mesh, Auto and Explicit axes.
 
-The strategy is the shape of the mesh: data replicates, fsdp shards weights (ZeRO-3), expert is one
-more batch axis outside the experts, context shards the sequence, tensor shards heads and hidden
-units. Every axis is in every mesh, of size 1 where unused, so specs never change. Model code names
-axes, never strategies.
+The strategy is the shape of the mesh: stage splits the blocks into a pipeline, data replicates,
+fsdp shards weights (ZeRO-3), expert shards experts, context shards the sequence, tensor shards
+heads and hidden units. Outside the pipeline and the experts, stage and expert are two more batch
+axes, so that embedding, head and loss are never computed twice. Every axis is in every mesh, of
+size 1 where unused, so specs never change. Model code names axes, never strategies.
 """
 
 import contextlib
@@ -18,8 +19,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from ssljax.core.errors import ConfigError, nearest
 from ssljax.core.tree import leaf_name
 
-AXES = ("data", "fsdp", "expert", "context", "tensor")     # slowest links first
-BATCH = ("data", "fsdp", "expert")
+AXES = ("stage", "data", "fsdp", "expert", "context", "tensor")     # slowest links first
+BATCH = ("data", "fsdp", "expert", "stage")
 Axes = str | tuple[str, ...] | None
 
 
@@ -119,6 +120,34 @@ def split_batch(x: jax.Array, parts: int) -> jax.Array:
     return reshape(x, rows, (BATCH, *(None,) * (len(rows) - 1))).swapaxes(0, 1)
 
 
+def axis_size(name: str) -> int:
+    """Return the size of a mesh axis where this is traced; 1 without a mesh."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else mesh.shape[name]
+
+
+def local(function: Callable[..., Any], in_axes: tuple[tuple[Axes, ...], ...],
+          out_axes: tuple[Axes, ...], *, check: bool = True) -> Callable[..., Any]:
+    """Run `function` on each device's blocks of its arguments, free to use any collective.
+
+    Takes every axis that an enclosing shard_map has left: taking some of them fails in XLA where
+    they all have one device. Without a mesh, blocks are whole and this is `function`.
+
+    Args:
+        function: of arrays.
+        in_axes: mesh axes of each argument's dimensions; they are laid out so first.
+        out_axes: mesh axes of the result's dimensions.
+        check: whether JAX checks what is replicated; third parties' kernels do not say.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.are_all_axes_manual:
+        return function
+    mapped = jax.shard_map(
+        function, in_specs=tuple(spec(*axes) for axes in in_axes), out_specs=spec(*out_axes),
+        axis_names=set(mesh.axis_names) - set(mesh.manual_axes), check_vma=check)
+    return lambda *args: mapped(*(shard(x, *axes) for x, axes in zip(args, in_axes, strict=True)))
+
+
 def per_example(function: Callable[..., Any]) -> Callable[..., Any]:
     """Vmap `function` over the batch, each device on its own rows and without communication.
 
@@ -131,8 +160,8 @@ def per_example(function: Callable[..., Any]) -> Callable[..., Any]:
         mesh = jax.sharding.get_abstract_mesh()
         if mesh.empty or mesh.are_all_axes_manual:
             return mapped(*trees)
-        rows = PartitionSpec(BATCH)
-        return jax.shard_map(mapped, in_specs=rows, out_specs=rows)(*trees)
+        return jax.shard_map(mapped, in_specs=spec(BATCH), out_specs=spec(BATCH),
+                             axis_names=set(mesh.axis_names) - set(mesh.manual_axes))(*trees)
 
     return apply
 

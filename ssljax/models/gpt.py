@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from ssljax.core.errors import ConfigError
 from ssljax.core.sharding import BATCH, einsum, shard, take
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
-from ssljax.nn.attention import cached_mask, packed_mask
+from ssljax.nn.attention import Attention
 from ssljax.nn.transformer import Layers, Remat, Transformer
 
 TINY = {"vocab_size": 64, "width": 32, "depth": 2, "num_heads": 4}
@@ -34,18 +34,17 @@ class GPT(nn.Module):
         positions = inputs.get("positions")
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        segments = inputs.get("segment_ids")
-        mask = (cached_mask(positions, cache["k"].shape[2]) if cache is not None else
-                packed_mask(jnp.ones_like(tokens) if segments is None else segments, causal=True))
         table = self.param("embedding", nn.initializers.normal(0.02), (self.vocab_size, self.width))
         x = take(table, tokens, out=(BATCH, "context", None))
-        x, cache = Transformer(**self.transformer, name="decoder")(x, positions, mask, cache)
+        decoder = Transformer(**self.transformer, causal=True, name="decoder")
+        x, cache = decoder(x, positions, inputs.get("segment_ids"), cache)
         logits = einsum("BLD,VD->BLV", x, table, out=(BATCH, "context", "tensor"))
         return {"logits": logits.astype(jnp.float32), "sequence": x, "cache": cache, "stats": {}}
 
 
 def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: int | None = None,
-         rope_base: float = 10_000.0, layers: Layers = "scan", remat: Remat = "none") -> Model:
+         rope_base: float = 10_000.0, attention: Attention = "auto", layers: Layers = "scan",
+         remat: Remat = "none") -> Model:
     """Return the language model.
 
     Args:
@@ -56,6 +55,7 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
         mlp_dim: hidden units F; 8/3 of the width rounded up to a multiple of 64 unless told,
             which gives SwiGLU's three matrices the size of GELU's two at 4 D.
         rope_base: longest wavelength of RoPE over 2 pi, in tokens.
+        attention: the program that computes attention; see nn.attention.choose_attention.
         layers: one compiled block in a loop, or all unrolled.
         remat: what the backward pass computes again: nothing, all but matrix products, blocks.
     """
@@ -64,8 +64,8 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
                           "head; RoPE needs an even whole number: change width or num_heads.")
     mlp_dim = mlp_dim or -(-8 * width // (3 * 64)) * 64
     net = GPT(vocab_size, width, dict(
-        depth=depth, num_heads=num_heads, mlp_dim=mlp_dim, rope_base=rope_base, layers=layers,
-        remat=remat))
+        depth=depth, num_heads=num_heads, mlp_dim=mlp_dim, rope_base=rope_base,
+        attention=attention, layers=layers, remat=remat))
 
     def init(key: Key, inputs: Inputs) -> tuple[Params, PyTree]:
         return net.init(key, inputs, None)["params"], {}

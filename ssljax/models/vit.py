@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ssljax.core.errors import ConfigError, nearest
 from ssljax.core.sharding import BATCH, einsum, per_example, shard, take
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
+from ssljax.nn.attention import Attention
 from ssljax.nn.patches import patch_grid, patchify, sincos_table
 from ssljax.nn.transformer import Layers, Remat, Transformer
 
@@ -58,8 +59,8 @@ class ViT(nn.Module):
 
 def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 0, depth: int = 0,
          num_heads: int = 0, patch_size: int = 0, mlp_dim: int = 0,
-         pool: Literal["mean", "class"] = "mean", layers: Layers = "scan", remat: Remat = "none",
-         ) -> Model:
+         pool: Literal["mean", "class"] = "mean", attention: Attention = "auto",
+         layers: Layers = "scan", remat: Remat = "none") -> Model:
     """Return the vision transformer, by variant such as "S/16" or by its dimensions.
 
     Args:
@@ -73,6 +74,7 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
         patch_size: side of a patch in pixels.
         mlp_dim: hidden units F; 4 D unless told.
         pool: the mean over patches, or a class token.
+        attention: the program that computes attention; see nn.attention.choose_attention.
         layers: one compiled block in a loop, or all unrolled.
         remat: what the backward pass computes again: nothing, all but matrix products, blocks.
 
@@ -83,7 +85,7 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
     width, depth, num_heads, patch_size = dimensions(variant, width, depth, num_heads, patch_size)
     net = ViT(width, patch_size, patch_grid(image_size, patch_size), pool, {
         "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or 4 * width, "norm": "layer",
-        "mlp": "gelu", "layers": layers, "remat": remat})
+        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat})
     expected = (image_size, image_size, channels)
 
     def check(inputs: Inputs) -> None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ssljax.core.errors import ConfigError
 from ssljax.core.sharding import BATCH, Axes, einsum, per_example, shard
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
+from ssljax.nn.attention import Attention
 from ssljax.nn.patches import patch_grid, sincos_table
 from ssljax.nn.transformer import Layers, Remat, Transformer
 
@@ -68,8 +69,8 @@ class Decoder(nn.Module):
 
 
 def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size: int,
-         channels: int = 3, mlp_dim: int = 0, layers: Layers = "scan", remat: Remat = "none",
-         ) -> Model:
+         channels: int = 3, mlp_dim: int = 0, attention: Attention = "auto",
+         layers: Layers = "scan", remat: Remat = "none") -> Model:
     """Return the decoder; 512 wide and 8 deep serves ViT-B and ViT-L in the paper.
 
     Args:
@@ -80,6 +81,7 @@ def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size:
         image_size: height and width in pixels, the encoder's.
         channels: C.
         mlp_dim: hidden units F; 4 D unless told.
+        attention: the program that computes attention; see nn.attention.choose_attention.
         layers: one compiled block in a loop, or all unrolled.
         remat: what the backward pass computes again: nothing, all but matrix products, blocks.
     """
@@ -88,7 +90,7 @@ def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size:
                           "change width or num_heads.")
     net = Decoder(width, patch_grid(image_size, patch_size), patch_size**2 * channels, {
         "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or 4 * width, "norm": "layer",
-        "mlp": "gelu", "layers": layers, "remat": remat})
+        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat})
 
     def init(key: Key, inputs: Inputs) -> tuple[Params, PyTree]:
         return net.init(key, inputs)["params"], {}

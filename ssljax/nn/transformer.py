@@ -9,7 +9,7 @@ from typing import Literal
 import flax.linen as nn
 import jax
 
-from ssljax.nn.attention import Cache, SelfAttention
+from ssljax.nn.attention import Attention, Cache, SelfAttention
 from ssljax.nn.mlp import MLPS
 from ssljax.nn.norm import NORMS
 
@@ -27,13 +27,17 @@ class Block(nn.Module):
     mlp: str
     rope_base: float | None
     out_scale: float
+    causal: bool
+    attention: Attention
 
     @nn.compact
     def __call__(self, x: jax.Array, cache: Cache | None, positions: jax.Array | None,
-                 mask: jax.Array | None) -> tuple[jax.Array, Cache | None]:
+                 segment_ids: jax.Array | None) -> tuple[jax.Array, Cache | None]:
         """Map x [B, L, D] to [B, L, D]; in the argument order of a scan: carry, slice, shared."""
-        attention = SelfAttention(self.num_heads, self.rope_base, self.out_scale, name="attention")
-        y, cache = attention(NORMS[self.norm](name="norm_attention")(x), positions, mask, cache)
+        attention = SelfAttention(self.num_heads, self.rope_base, self.out_scale, self.causal,
+                                  self.attention, name="attention")
+        x_norm = NORMS[self.norm](name="norm_attention")(x)
+        y, cache = attention(x_norm, positions, segment_ids, cache)
         x += y
         mlp = MLPS[self.mlp](self.mlp_dim, self.out_scale, name="mlp")
         return x + mlp(NORMS[self.norm](name="norm_mlp")(x)), cache
@@ -53,12 +57,14 @@ class Transformer(nn.Module):
     norm: str = "rms"
     mlp: str = "swiglu"
     rope_base: float | None = None
+    causal: bool = False
+    attention: Attention = "auto"
     layers: Layers = "scan"
     remat: Remat = "none"
 
     @nn.compact
     def __call__(self, x: jax.Array, positions: jax.Array | None = None,
-                 mask: jax.Array | None = None, cache: Cache | None = None,
+                 segment_ids: jax.Array | None = None, cache: Cache | None = None,
                  ) -> tuple[jax.Array, Cache | None]:
         """Map x [B, L, D] to [B, L, D] and the cache (k, v [depth, B, T, H, K]) to the new one."""
         unrolled = self.layers == "unroll"
@@ -70,5 +76,6 @@ class Transformer(nn.Module):
             in_axes=(0, nn.broadcast, nn.broadcast), out_axes=0,
             variable_axes={"params": 0}, split_rngs={"params": True})
         x, cache = stack(self.num_heads, self.mlp_dim, self.norm, self.mlp, self.rope_base,
-                         1 / (2 * self.depth), name="blocks")(x, cache, positions, mask)
+                         1 / (2 * self.depth), self.causal, self.attention,
+                         name="blocks")(x, cache, positions, segment_ids)
         return NORMS[self.norm](name="norm")(x), cache

@@ -11,8 +11,8 @@ from ssljax.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("sizes, full", [
-    ({"data": -1}, (8, 1, 1, 1, 1)), ({"fsdp": -1, "tensor": 2}, (1, 4, 1, 1, 2)),
-    ({"data": 2, "context": 4}, (2, 1, 1, 4, 1))])
+    ({"data": -1}, (1, 8, 1, 1, 1, 1)), ({"fsdp": -1, "tensor": 2}, (1, 1, 4, 1, 1, 2)),
+    ({"data": 2, "context": 4}, (1, 2, 1, 1, 4, 1))])
 def test_sizes_are_filled_in(sizes, full):
     assert tuple(sharding.mesh_sizes(8, sizes).values()) == full
 
