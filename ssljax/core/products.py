@@ -1,0 +1,201 @@
+"""Count the matrix products of a traced function, by the weight that each one multiplies.
+
+Read from the jaxpr, so nothing is compiled and any method can be counted: loops count as often as
+they run, grouped products (mixture of experts) by the rows that are really multiplied, and values
+under stop_gradient (a teacher) have no backward pass. Only products are counted (dot_general,
+ragged_dot, convolutions): norms, softmax and gates are a few per cent of a transformer and no
+published utilisation counts them.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core as jex
+
+from ssljax.core.tree import named_leaves
+
+PRODUCTS = ("dot_general", "ragged_dot_general", "conv_general_dilated")
+NOTHING: frozenset[str] = frozenset()
+
+
+class Origin(NamedTuple):
+    """What a value in a jaxpr is computed from.
+
+    data:    whether the batch or a random key is among it
+    active:  whether a gradient flows through it to a parameter
+    weights: the names of the parameters among it
+    """
+
+    data: bool = False
+    active: bool = False
+    weights: frozenset[str] = NOTHING
+
+
+@dataclasses.dataclass(frozen=True)
+class Products:
+    """Floating-point operations (a multiply-add is two) of one forward and backward pass.
+
+    by_weight: name of the parameter -> operations of products with it, "+"-joined where several
+        make up one operand
+    mixing:    operations of products of two activations: attention scores and values, similarities
+    forward:   name of the parameter -> operations of the forward pass alone
+    tables:    parameters that rows are looked up in
+    grouped:   parameters that multiply only the rows routed to them (experts)
+    """
+
+    by_weight: dict[str, float] = dataclasses.field(default_factory=dict)
+    forward: dict[str, float] = dataclasses.field(default_factory=dict)
+    mixing: float = 0.0
+    tables: frozenset[str] = NOTHING
+    grouped: frozenset[str] = NOTHING
+
+    @property
+    def total(self) -> float:
+        """Return all operations."""
+        return sum(self.by_weight.values()) + self.mixing
+
+
+class Ledger:
+    """What the walk has found so far."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self.by_weight: dict[str, float] = {}
+        self.forward: dict[str, float] = {}
+        self.mixing = 0.0
+        self.tables: set[str] = set()
+        self.grouped: set[str] = set()
+
+    def add(self, eqn: Any, origins: Sequence[Origin], times: float) -> None:
+        """Count one product: once forward, once backward for each operand that has a gradient."""
+        forward = times * operations(eqn)
+        both = forward * (1 + sum(o.active for o in origins[:2]))
+        weights = [o for o in origins[:2] if not o.data]
+        if not weights:
+            self.mixing += both
+            return
+        names = frozenset().union(*(o.weights for o in weights))
+        label = "+".join(sorted(names)) or "constants"
+        self.by_weight[label] = self.by_weight.get(label, 0.0) + both
+        self.forward[label] = self.forward.get(label, 0.0) + forward
+        if eqn.primitive.name.startswith("ragged"):
+            self.grouped |= names
+
+
+def count_products(loss: Callable[..., Any], params: Any, *others: Any, frozen: int = 1,
+                   ) -> Products:
+    """Return the products of loss(params, *others) and of its gradient by params.
+
+    Args:
+        loss: a pure function, traced without a mesh.
+        params: arrays or ShapeDtypeStructs that the gradient is taken by.
+        *others: the other arguments.
+        frozen: how many of `others` come first and are weights without gradient (a teacher);
+            the rest are data.
+    """
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), ())):
+        closed = jax.make_jaxpr(loss)(params, *others)
+    origins = [Origin(active=True, weights=frozenset([name])) for name in named_leaves(params)]
+    for place, other in enumerate(others):
+        origins += [Origin(data=place >= frozen, weights=NOTHING if place >= frozen else
+                           frozenset([f"frozen/{name}"])) for name in named_leaves(other)]
+    ledger = Ledger()
+    walk(closed.jaxpr, origins, 1.0, ledger)
+    return Products(ledger.by_weight, ledger.forward, ledger.mixing, frozenset(ledger.tables),
+                    frozenset(ledger.grouped))
+
+
+def walk(jaxpr: Any, origins: Sequence[Origin], times: float, ledger: Ledger) -> list[Origin]:
+    """Count a jaxpr that runs `times` times on values of these origins; return its results'."""
+    known = dict(zip(jaxpr.invars, origins, strict=True))
+
+    def origin(atom: Any) -> Origin:
+        return Origin() if isinstance(atom, jex.Literal) else known.get(atom, Origin())
+
+    for eqn in jaxpr.eqns:
+        into = [origin(atom) for atom in eqn.invars]
+        if eqn.primitive.name in PRODUCTS:
+            ledger.add(eqn, into, times)
+        if eqn.primitive.name == "gather" and not into[0].data:
+            ledger.tables |= into[0].weights
+        out = inner(eqn, into, times, ledger)
+        if out is None:
+            merged = merge(into)
+            out = [Origin(merged.data, merged.active and has_gradient(eqn, var), merged.weights)
+                   for var in eqn.outvars]
+        known |= zip(eqn.outvars, out, strict=True)
+    return [origin(atom) for atom in jaxpr.outvars]
+
+
+def inner(eqn: Any, into: Sequence[Origin], times: float, ledger: Ledger,
+          ) -> list[Origin] | None:
+    """Walk the jaxprs that an operation carries out; None where it has none."""
+    name, params = eqn.primitive.name, eqn.params
+    if name == "scan":
+        return loop(params["jaxpr"], into, params["num_consts"], params["num_carry"],
+                    times * params["length"], ledger)
+    if name == "while":                    # its trip count is unknown: counted once
+        consts = params["cond_nconsts"]
+        return loop(params["body_jaxpr"], into[consts:], params["body_nconsts"],
+                    len(eqn.outvars), times, ledger)
+    if name == "cond":                     # exactly one branch runs: the costliest is counted
+        trials = [(Ledger(), branch) for branch in params["branches"]]
+        outs = [walk(opened(b), into[1:], times, trial) for trial, b in trials]
+        costliest = max(trials, key=lambda t: t[0].mixing + sum(t[0].by_weight.values()))
+        walk(opened(costliest[1]), into[1:], times, ledger)
+        return [merge(alternatives) for alternatives in zip(*outs, strict=True)]
+    for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        carried = params.get(key)
+        if carried is not None and len(opened(carried).invars) == len(into):
+            return walk(opened(carried), into, times, ledger)
+    return None
+
+
+def loop(body: Any, into: Sequence[Origin], consts: int, carry: int, times: float,
+         ledger: Ledger) -> list[Origin]:
+    """Walk a loop's body; what a carry is made of grows until it stays the same."""
+    fixed, carried, slices = into[:consts], list(into[consts:consts + carry]), into[consts + carry:]
+    while True:
+        out = walk(opened(body), [*fixed, *carried, *slices], 0.0, Ledger())
+        grown = [merge(pair) for pair in zip(carried, out[:carry], strict=True)]
+        if grown == carried:
+            return walk(opened(body), [*fixed, *carried, *slices], times, ledger)
+        carried = grown
+
+
+def opened(jaxpr: Any) -> Any:
+    """Return the Jaxpr of a closed or an open one; constants are nobody's weights."""
+    return jaxpr.jaxpr if hasattr(jaxpr, "consts") else jaxpr
+
+
+def merge(origins: Sequence[Origin]) -> Origin:
+    """Return the origin of a value computed from values of these origins."""
+    return Origin(any(o.data for o in origins), any(o.active for o in origins),
+                  frozenset().union(*(o.weights for o in origins)))
+
+
+def has_gradient(eqn: Any, var: Any) -> bool:
+    """Say whether a gradient flows from a result of an operation to its arguments."""
+    return (eqn.primitive.name != "stop_gradient"
+            and bool(jnp.issubdtype(var.aval.dtype, jnp.inexact)))
+
+
+def operations(eqn: Any) -> float:
+    """Return the floating-point operations of one product, two for a multiply-add.
+
+    A grouped product multiplies each row with the one matrix it is routed to, so it costs what a
+    product with a single matrix would.
+    """
+    left, right = (atom.aval.shape for atom in eqn.invars[:2])
+    out = math.prod(eqn.outvars[0].aval.shape)
+    if eqn.primitive.name == "conv_general_dilated":
+        filters = eqn.params["dimension_numbers"].rhs_spec[0]       # output channels
+        return 2.0 * out * math.prod(right) / right[filters]
+    numbers = eqn.params.get("ragged_dot_dimension_numbers")
+    (contracted, _), _ = numbers.dot_dimension_numbers if numbers else \
+        eqn.params["dimension_numbers"]
+    return 2.0 * out * math.prod(left[i] for i in contracted)
