@@ -19,14 +19,17 @@ KEYS: Mapping[str, tuple[Any, bool]] = {
     "total_steps": (int, True), "source": (Mapping, True), "pretext": (Mapping, True),
     "model": (Mapping, True), "objective": (Mapping, True), "optim": (Mapping, True),
     "schedule": (Mapping, True), "compute_dtype": (str, True), "accumulate": (int, True),
-    "log_steps": (int, True), "checkpoint_steps": (int, True), "keep_checkpoints": (int, True),
+    "track": (Mapping, False), "log_steps": (int, True),
+    "checkpoint_steps": (int, True), "keep_checkpoints": (int, True),
     "evals": (Mapping, False), "seq_len": (int, False), "workers": (int, False)}
 # What may differ when a run is continued: none of it changes the numbers of the steps to come,
 # but for total_steps, which is how a run is made longer.
 CHANGEABLE = {"total_steps", "log_steps", "checkpoint_steps", "keep_checkpoints", "evals", "mesh",
+              "track",
               "workers"}
 SPECS = ("source", "pretext", "model", "objective", "optim", "schedule")
 DTYPES = ("float32", "bfloat16")
+ALWAYS_TRACKED = ("jsonl", "tensorboard", "progress")     # writers that every run has
 
 
 def find_config(path: str) -> pathlib.Path:
@@ -141,6 +144,16 @@ def check_run(config: Mapping[str, Any]) -> None:
         check_names(key, package, config[key], ("model",) if key == "evals" else ())
     for label, spec in config.get("evals", {}).items():
         check_names(f"evals.{label}", "evals", spec, ("model", "plain"))
+    for label, spec in config.get("track", {}).items():
+        check_writer(f"track.{label}", spec)
+
+
+def check_writer(where: str, spec: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a spec under `track` cannot be built."""
+    name, _ = split_spec(where, spec)
+    if name in ALWAYS_TRACKED:
+        raise ConfigError(f'{where} names "{name}", which every run has; leave it out.')
+    check_names(where, "track", spec, ("workdir", "settings", "total_steps", "start", "unit"))
 
 
 def check_numbers(config: Mapping[str, Any]) -> None:

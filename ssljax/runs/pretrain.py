@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,14 +12,14 @@ from absl import logging
 from ssljax.core import sharding
 from ssljax.core.errors import CheckpointError, ConfigError
 from ssljax.core.files import write_json
-from ssljax.core.types import TrainState, Writer
+from ssljax.core.types import TrainState
 from ssljax.data.packing import PackedSource
 from ssljax.data.pipeline import batches
 from ssljax.data.stream import Stream
 from ssljax.runs.build import Method, build_evaluators, build_method, build_stream, work_per_step
 from ssljax.runs.config import check_run, config_differences
 from ssljax.runs.distributed import first_process_decides
-from ssljax.track import jsonl, progress, tensorboard
+from ssljax.runs.tracking import make_writers
 from ssljax.train.checkpoint import Checkpoints
 from ssljax.train.interrupt import stop_requests
 from ssljax.train.loop import Schedule, train
@@ -89,15 +89,6 @@ def start_or_restore(method: Method, checkpoints: Checkpoints, mesh: jax.shardin
     return state
 
 
-def make_writers(workdir: pathlib.Path, total: int, start: int, unit: str) -> Sequence[Writer]:
-    """Return the writers of process 0; other processes write nothing."""
-    if jax.process_index():
-        return ()
-    return (jsonl.make(workdir / "metrics.jsonl", start=start),
-            tensorboard.make(workdir / "tensorboard"),
-            progress.make(total, start=start, unit=unit))
-
-
 def describe(stream: Stream, config: Mapping[str, Any]) -> None:
     """Log what the stream will give."""
     if isinstance(stream.source, PackedSource):
@@ -154,7 +145,7 @@ def run(config: Mapping[str, Any], workdir: pathlib.Path, method: Method, stream
         data = {"step": step, "fingerprint": fingerprint}
         checkpoints.save(state, step, {**items, "data": data})
 
-    writers = make_writers(workdir, total, start, unit)
+    writers = make_writers(config, workdir, start=start, unit=unit)
     rows = batches(stream, start=start, host=jax.process_index(), hosts=jax.process_count(),
                    place=lambda batch: sharding.place_batch(mesh, batch),
                    workers=config.get("workers", 0))

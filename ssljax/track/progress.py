@@ -13,9 +13,13 @@ LINE_EVERY_S = 10.0     # seconds between lines where there is no terminal
 
 
 def summary(scalars: Mapping[str, float], unit: str) -> str:
-    """Return "loss 3.21  4,321 tokens/s" from a logged step."""
+    """Return "loss 3.21  4,321 tokens/s  MFU 41.2 %  goodput 97 %", as far as it was measured."""
     rate = scalars.get(f"{unit}_per_second")
     parts = [f"loss {scalars['loss']:.4f}"] + ([f"{rate:,.0f} {unit}/s"] if rate else [])
+    if "mfu" in scalars:
+        parts.append(f"MFU {100 * scalars['mfu']:.1f} %")
+    if "goodput" in scalars:
+        parts.append(f"goodput {100 * scalars['goodput']:.0f} %")
     return "  ".join(parts)
 
 
