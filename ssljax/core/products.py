@@ -35,40 +35,41 @@ class Origin(NamedTuple):
     weights: frozenset[str] = NOTHING
 
 
-@dataclasses.dataclass(frozen=True)
+class Use(NamedTuple):
+    """What the products with one weight amount to.
+
+    total:   operations, forward and backward
+    forward: of the forward pass alone
+    taken:   numbers that the forward products read beside the weight
+    given:   numbers that they return
+    """
+
+    total: float = 0.0
+    forward: float = 0.0
+    taken: float = 0.0
+    given: float = 0.0
+
+
+@dataclasses.dataclass
 class Products:
     """Floating-point operations (a multiply-add is two) of one forward and backward pass.
 
-    by_weight: name of the parameter -> operations of products with it, "+"-joined where several
+    uses:    name of the parameter -> what its products amount to; "+"-joined names where several
         make up one operand
-    mixing:    operations of products of two activations: attention scores and values, similarities
-    forward:   name of the parameter -> operations of the forward pass alone
-    tables:    parameters that rows are looked up in
-    grouped:   parameters that multiply only the rows routed to them (experts)
+    mixing:  operations of products of two activations: attention scores and values, similarities
+    tables:  parameters that rows are looked up in
+    grouped: parameters that multiply only the rows routed to them (experts)
     """
 
-    by_weight: dict[str, float] = dataclasses.field(default_factory=dict)
-    forward: dict[str, float] = dataclasses.field(default_factory=dict)
+    uses: dict[str, Use] = dataclasses.field(default_factory=dict)
     mixing: float = 0.0
-    tables: frozenset[str] = NOTHING
-    grouped: frozenset[str] = NOTHING
+    tables: set[str] = dataclasses.field(default_factory=set)
+    grouped: set[str] = dataclasses.field(default_factory=set)
 
     @property
     def total(self) -> float:
         """Return all operations."""
-        return sum(self.by_weight.values()) + self.mixing
-
-
-class Ledger:
-    """What the walk has found so far."""
-
-    def __init__(self) -> None:
-        """Start at nothing."""
-        self.by_weight: dict[str, float] = {}
-        self.forward: dict[str, float] = {}
-        self.mixing = 0.0
-        self.tables: set[str] = set()
-        self.grouped: set[str] = set()
+        return sum(use.total for use in self.uses.values()) + self.mixing
 
     def add(self, eqn: Any, origins: Sequence[Origin], times: float) -> None:
         """Count one product: once forward, once backward for each operand that has a gradient."""
@@ -80,8 +81,10 @@ class Ledger:
             return
         names = frozenset().union(*(o.weights for o in weights))
         label = "+".join(sorted(names)) or "constants"
-        self.by_weight[label] = self.by_weight.get(label, 0.0) + both
-        self.forward[label] = self.forward.get(label, 0.0) + forward
+        sizes = [math.prod(v.aval.shape) for v in (*eqn.invars[:2], *eqn.outvars)]
+        taken = sizes[0] if origins[0].data or not origins[1].data else sizes[1]
+        new = (both, forward, times * taken, times * sizes[2])
+        self.uses[label] = Use(*map(sum, zip(self.uses.get(label, Use()), new, strict=True)))
         if eqn.primitive.name.startswith("ragged"):
             self.grouped |= names
 
@@ -103,13 +106,12 @@ def count_products(loss: Callable[..., Any], params: Any, *others: Any, frozen: 
     for place, other in enumerate(others):
         origins += [Origin(data=place >= frozen, weights=NOTHING if place >= frozen else
                            frozenset([f"frozen/{name}"])) for name in named_leaves(other)]
-    ledger = Ledger()
-    walk(closed.jaxpr, origins, 1.0, ledger)
-    return Products(ledger.by_weight, ledger.forward, ledger.mixing, frozenset(ledger.tables),
-                    frozenset(ledger.grouped))
+    found = Products()
+    walk(closed.jaxpr, origins, 1.0, found)
+    return found
 
 
-def walk(jaxpr: Any, origins: Sequence[Origin], times: float, ledger: Ledger) -> list[Origin]:
+def walk(jaxpr: Any, origins: Sequence[Origin], times: float, found: Products) -> list[Origin]:
     """Count a jaxpr that runs `times` times on values of these origins; return its results'."""
     known = dict(zip(jaxpr.invars, origins, strict=True))
 
@@ -119,10 +121,10 @@ def walk(jaxpr: Any, origins: Sequence[Origin], times: float, ledger: Ledger) ->
     for eqn in jaxpr.eqns:
         into = [origin(atom) for atom in eqn.invars]
         if eqn.primitive.name in PRODUCTS:
-            ledger.add(eqn, into, times)
+            found.add(eqn, into, times)
         if eqn.primitive.name == "gather" and not into[0].data:
-            ledger.tables |= into[0].weights
-        out = inner(eqn, into, times, ledger)
+            found.tables |= into[0].weights
+        out = inner(eqn, into, times, found)
         if out is None:
             merged = merge(into)
             out = [Origin(merged.data, merged.active and has_gradient(eqn, var), merged.weights)
@@ -131,39 +133,39 @@ def walk(jaxpr: Any, origins: Sequence[Origin], times: float, ledger: Ledger) ->
     return [origin(atom) for atom in jaxpr.outvars]
 
 
-def inner(eqn: Any, into: Sequence[Origin], times: float, ledger: Ledger,
+def inner(eqn: Any, into: Sequence[Origin], times: float, found: Products,
           ) -> list[Origin] | None:
     """Walk the jaxprs that an operation carries out; None where it has none."""
     name, params = eqn.primitive.name, eqn.params
     if name == "scan":
         return loop(params["jaxpr"], into, params["num_consts"], params["num_carry"],
-                    times * params["length"], ledger)
+                    times * params["length"], found)
     if name == "while":                    # its trip count is unknown: counted once
         consts = params["cond_nconsts"]
         return loop(params["body_jaxpr"], into[consts:], params["body_nconsts"],
-                    len(eqn.outvars), times, ledger)
+                    len(eqn.outvars), times, found)
     if name == "cond":                     # exactly one branch runs: the costliest is counted
-        trials = [(Ledger(), branch) for branch in params["branches"]]
+        trials = [(Products(), branch) for branch in params["branches"]]
         outs = [walk(opened(b), into[1:], times, trial) for trial, b in trials]
-        costliest = max(trials, key=lambda t: t[0].mixing + sum(t[0].by_weight.values()))
-        walk(opened(costliest[1]), into[1:], times, ledger)
+        costliest = max(trials, key=lambda trial: trial[0].total)
+        walk(opened(costliest[1]), into[1:], times, found)
         return [merge(alternatives) for alternatives in zip(*outs, strict=True)]
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         carried = params.get(key)
         if carried is not None and len(opened(carried).invars) == len(into):
-            return walk(opened(carried), into, times, ledger)
+            return walk(opened(carried), into, times, found)
     return None
 
 
 def loop(body: Any, into: Sequence[Origin], consts: int, carry: int, times: float,
-         ledger: Ledger) -> list[Origin]:
+         found: Products) -> list[Origin]:
     """Walk a loop's body; what a carry is made of grows until it stays the same."""
     fixed, carried, slices = into[:consts], list(into[consts:consts + carry]), into[consts + carry:]
     while True:
-        out = walk(opened(body), [*fixed, *carried, *slices], 0.0, Ledger())
+        out = walk(opened(body), [*fixed, *carried, *slices], 0.0, Products())
         grown = [merge(pair) for pair in zip(carried, out[:carry], strict=True)]
         if grown == carried:
-            return walk(opened(body), [*fixed, *carried, *slices], times, ledger)
+            return walk(opened(body), [*fixed, *carried, *slices], times, found)
         carried = grown
 
 

@@ -22,7 +22,7 @@ import jax
 
 from ssljax.core.products import Products, count_products
 from ssljax.core.tree import named_leaves
-from ssljax.core.types import Key, Objective
+from ssljax.core.types import Key, Objective, PyTree
 from ssljax.train.state import blank_batch, with_views
 
 # Beside tables that are looked up as well (tied), the names of projections onto a vocabulary.
@@ -68,6 +68,15 @@ def step_flops(objective: Objective, views: Callable, spec: Mapping[str, tuple],
         key: any key.
         causal: whether a position attends to the ones before it only.
     """
+    products, params = step_products(objective, views, spec, batch_size, key=key)
+    rows = batch_size * (spec["tokens"][0][0] if "tokens" in spec else 1)
+    return summarise(products, {n: x.size for n, x in named_leaves(params).items()}, rows,
+                     causal=causal)
+
+
+def step_products(objective: Objective, views: Callable, spec: Mapping[str, tuple],
+                  batch_size: int, *, key: Key) -> tuple[Products, PyTree]:
+    """Return the products of one step and the shapes of the parameters; see `step_flops`."""
     def start(key: Key) -> tuple:
         batch = with_views(views, key, blank_batch(spec, batch_size))
         return *objective.init(key, batch), batch
@@ -75,24 +84,27 @@ def step_flops(objective: Objective, views: Callable, spec: Mapping[str, tuple],
     with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), ())):
         params, extra, batch = jax.eval_shape(start, key)
     products = count_products(lambda *args: objective.loss(*args)[0], params, extra, batch, key)
-    rows = batch_size * (spec["tokens"][0][0] if "tokens" in spec else 1)
-    return summarise(products, {n: x.size for n, x in named_leaves(params).items()}, rows,
-                     causal=causal)
+    return products, params
+
+
+def is_head(label: str, products: Products) -> bool:
+    """Say whether a weight projects onto a vocabulary: a table that is looked up as well, or one
+    by name.
+    """
+    return any(name in products.tables or name.rpartition("/")[2] in HEADS
+               for name in label.split("+"))
 
 
 def summarise(products: Products, sizes: Mapping[str, int], rows: int, *, causal: bool) -> Flops:
     """Group counted products; `sizes` are the parameters by name, `rows` positions or examples."""
-    def is_head(label: str) -> bool:
-        return any(n in products.tables or n.rpartition("/")[2] in HEADS for n in label.split("+"))
-
-    head = sum(f for label, f in products.by_weight.items() if is_head(label))
-    idle = sum(max(0.0, sizes[name] - products.forward[name] / (2 * rows))
-               for name in products.grouped if name in products.forward and name in sizes)
+    head = sum(use.total for label, use in products.uses.items() if is_head(label, products))
+    idle = sum(max(0.0, sizes[name] - products.uses[name].forward / (2 * rows))
+               for name in products.grouped if name in products.uses and name in sizes)
     return Flops(
         blocks=products.total - products.mixing - head, head=head,
         attention=products.mixing / (2 if causal else 1), causal=causal,
         params=sum(sizes.values()),
-        non_embedding=sum(n for name, n in sizes.items() if not is_head(name)),
+        non_embedding=sum(n for name, n in sizes.items() if not is_head(name, products)),
         active=round(sum(sizes.values()) - idle))
 
 
