@@ -16,7 +16,9 @@ from ssljax.core.types import Writer
 
 MOST = 10_000        # rows that wait; a row of 100 figures is about 10 kB
 RETRY_S = 30.0       # seconds between attempts at a place that is away
-CLOSE_S = 60.0       # seconds that the end of a run waits for the last rows
+# Seconds that the end of a run waits for the last rows: a cluster that asks a process to stop gives
+# it 30 (Kubernetes), and the checkpoint matters more.
+CLOSE_S = 10.0
 
 
 class Row(NamedTuple):
@@ -30,13 +32,14 @@ class Row(NamedTuple):
 class Outbox:
     """A thread that hands rows over in order, again and again until the receiver takes them."""
 
-    def __init__(self, send: Callable[[Sequence[Row]], None], what: str):
-        """Start; `send` raises when rows could not be delivered, `what` names it in messages."""
-        self._send, self._what = send, what
+    def __init__(self, send: Callable[[Sequence[Row]], None], finish: Callable[[], None],
+                 what: str):
+        """Start; `send` and `finish` raise when they could not, `what` names them in messages."""
+        self._send, self._finish, self._what = send, finish, what
         self._rows: collections.deque[Row] = collections.deque()
         self._wake = threading.Condition()
         self._closing = False
-        self.dropped = 0
+        self._dropped = 0
         # A daemon: a place that hangs must not keep a finished run from ending.
         self._thread = threading.Thread(target=self._deliver, name=f"track-{what}", daemon=True)
         self._thread.start()
@@ -46,7 +49,7 @@ class Outbox:
         with self._wake:
             if len(self._rows) == MOST:
                 self._rows.popleft()
-                self.dropped += 1
+                self._dropped += 1
             self._rows.append(Row(step, time.time(), dict(scalars)))
             self._wake.notify()
 
@@ -56,51 +59,49 @@ class Outbox:
             self._closing = True
             self._wake.notify()
         self._thread.join(CLOSE_S)
-        lost = self.dropped + len(self._rows)
+        lost = self._dropped + len(self._rows)
         if lost:
             logging.error("%s did not take %d logged rows; metrics.jsonl has them all.",
                           self._what, lost)
 
     def _deliver(self) -> None:
-        """Be the thread."""
+        """Be the thread: ends when all is delivered after close, or a try after close failed."""
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._rows or self._closing)
-                rows = list(self._rows)
+                rows, closing = list(self._rows), self._closing
             if not rows:
+                self._try(self._finish)
                 return
-            if not self._try(rows):
-                if self._closing:
-                    return
+            if self._try(lambda: self._send(rows)):        # noqa: B023, called at once
+                self._forget(rows)
+            elif closing:
+                return
+            else:
                 with self._wake:
                     self._wake.wait_for(lambda: self._closing, RETRY_S)
 
-    def _try(self, rows: Sequence[Row]) -> bool:
-        """Send rows and forget them; say whether it worked."""
+    def _try(self, action: Callable[[], None]) -> bool:
+        """Say whether an action worked; log why it did not."""
         try:
-            self._send(rows)
+            action()
         except Exception as err:       # whatever a client raises, training goes on
             logging.warning("%s is away (%s); %d rows wait.", self._what,
-                            str(err).partition("\n")[0][:200], len(rows))
+                            str(err).partition("\n")[0][:200], len(self._rows))
             return False
+        return True
+
+    def _forget(self, rows: Sequence[Row]) -> None:
+        """Take delivered rows out of those that wait."""
         with self._wake:
             for row in rows:
                 # Rows that made room while these were under way are gone already.
                 if self._rows and self._rows[0] is row:
                     self._rows.popleft()
-        return True
 
 
 def in_background(send: Callable[[Sequence[Row]], None], *, what: str,
                   finish: Callable[[], None] = lambda: None) -> Writer:
     """Return a writer that sends from a thread of its own; `finish` runs after the last row."""
-    outbox = Outbox(send, what)
-
-    def close() -> None:
-        outbox.close()
-        try:
-            finish()
-        except Exception as err:       # the run has ended well; a place that is away cannot undo it
-            logging.warning("%s: %s", what, str(err).partition("\n")[0][:200])
-
-    return Writer(outbox.add, close)
+    outbox = Outbox(send, finish, what)
+    return Writer(outbox.add, outbox.close)
