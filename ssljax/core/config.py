@@ -12,7 +12,7 @@ import inspect
 import pkgutil
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ssljax.core.errors import ConfigError, nearest
@@ -20,7 +20,7 @@ from ssljax.core.errors import ConfigError, nearest
 # Which package a config key's specs come from; a key ending in one of these after "_" counts too.
 PACKAGES = {"model": "models", "decoder": "models", "objective": "objectives", "optim": "optim",
             "schedule": "schedules", "source": "sources", "pretext": "pretext",
-            "tokenizer": "tokenizers", "evals": "evals"}
+            "tokenizer": "tokenizers", "evals": "evals", "filter": "filters"}
 
 
 def package_of(key: str) -> str | None:
@@ -52,9 +52,49 @@ def find_make(package: str, name: str, *, root: str = "ssljax") -> Callable[...,
     return module.make
 
 
+def map_specs(key: str, value: Any, where: str, build: Callable[[str, Any, str], Any]) -> Any:
+    """Return a config value with every spec in it replaced by build(package, spec, where).
+
+    Specs are found under the keys of PACKAGES, at any depth of plain mappings and lists. A mapping
+    with a "name" under another key is the plug-in's own to resolve and stays as it is.
+    """
+    if hasattr(value, "items"):
+        if package := package_of(key):
+            return build(package, value, where)
+        if "name" in value:
+            return value
+        return {k: map_specs(k, v, f"{where}.{k}", build) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [map_specs("", v, f"{where}[{i}]", build) for i, v in enumerate(value)]
+    return value
+
+
+def fits_fields(value: Any, hint: Any) -> bool:
+    """Say whether a mapping has the keys of a TypedDict and fitting values; specs fit anything."""
+    hints = typing.get_type_hints(hint)
+    return (isinstance(value, Mapping) and hint.__required_keys__ <= value.keys() <= hints.keys()
+            and all(package_of(k) is not None and isinstance(v, Mapping) or matches(v, hints[k])
+                    for k, v in value.items()))
+
+
+def type_name(hint: Any) -> str:
+    """Return a type hint as a config's author would write it."""
+    if typing.is_typeddict(hint):
+        fields = typing.get_type_hints(hint).items()
+        return "{" + ", ".join(f"{k}: {type_name(v)}" for k, v in fields) + "}"
+    if typing.get_origin(hint) in (Mapping, Sequence):
+        name = typing.get_origin(hint).__name__.lower()
+        return f"{name} of {type_name(typing.get_args(hint)[-1])}"
+    return str(hint) if typing.get_args(hint) else getattr(hint, "__name__", str(hint))
+
+
 def matches(value: Any, hint: Any) -> bool:
     """Say whether a config value fits a type hint; int fits float, tuples and lists are one."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if typing.is_typeddict(hint):
+        return fits_fields(value, hint)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(matches(v, args[1]) for v in value.values())
     if hint is Any or hint is inspect.Parameter.empty:
         return True
     if origin in (typing.Union, types.UnionType):
@@ -87,10 +127,10 @@ def check_spec(where: str, make: Callable[..., Any], kwargs: Mapping[str, Any],
         if name in supplied:
             raise ConfigError(f"{where}.{name} is set by the run itself; leave it out.")
         hint = hints.get(name, Any)
-        if not isinstance(value, Mapping) and not matches(value, hint):
-            expected = getattr(hint, "__name__", None) if not typing.get_args(hint) else str(hint)
+        spec = package_of(name) is not None and isinstance(value, Mapping)
+        if not spec and not matches(value, hint):
             raise ConfigError(f"{where}.{name} = {value!r} is a {type(value).__name__}; "
-                              f"expected {expected or hint}.")
+                              f"expected {type_name(hint)}.")
     for name, p in known.items():
         if p.default is p.empty and name not in kwargs and name not in supplied:
             raise ConfigError(f'{where} needs "{name}".')
@@ -121,8 +161,8 @@ def resolve(package: str, spec: Mapping[str, Any], *args: Any, root: str = "sslj
         *args: positional arguments of `make` that the run hands over (a model, a schedule).
         root: the top package; data pipelines resolve their own steps with it.
         where: how the spec is called in messages; the package's name unless told.
-        **supplied: keyword arguments that the run hands over; those `make` does not take are left
-            out, and a config that sets one is refused.
+        **supplied: keyword arguments that the run hands over, to nested specs too; those that
+            `make` does not take are left out, and a config that sets one is refused.
 
     Raises:
         ConfigError: unknown name, unknown keyword, wrong type, or a missing keyword.
@@ -132,10 +172,11 @@ def resolve(package: str, spec: Mapping[str, Any], *args: Any, root: str = "sslj
     make = find_make(package, name, root=root)
     label = f"{where} {name!r}"
     wanted = inspect.signature(make).parameters
-    supplied = {k: v for k, v in supplied.items() if k in wanted}
-    check_spec(label, make, kwargs, supplied)
-    for key, value in kwargs.items():
-        nested = package_of(key)
-        if nested and hasattr(value, "items"):
-            kwargs[key] = resolve(nested, value, where=f"{where}.{key}")
-    return make(*args, **kwargs, **supplied)
+    taken = {k: v for k, v in supplied.items() if k in wanted}
+    check_spec(label, make, kwargs, taken)
+
+    def build(package: str, spec: Mapping[str, Any], where: str) -> Any:
+        return resolve(package, spec, where=where, **supplied)
+
+    kwargs = {k: map_specs(k, v, f"{where}.{k}", build) for k, v in kwargs.items()}
+    return make(*args, **kwargs, **taken)

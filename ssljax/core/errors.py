@@ -20,6 +20,10 @@ class DataError(SsljaxError):
     """Input data is missing, unreadable or not what its manifest says."""
 
 
+class UnreadableRecordError(DataError):
+    """One record is damaged; the others may be sound. The stream draws another in its place."""
+
+
 class CheckpointError(SsljaxError):
     """A checkpoint is missing, damaged, or belongs to another run."""
 

@@ -1,10 +1,14 @@
 """What every dataset looks like to the rest of ssljax: records by random access. Free of jax."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from ssljax.core.errors import UnreadableRecordError
+
+Packing = Literal["best_fit", "concatenate"]     # how documents become rows: see data/packing.py
+WINDOW = 4096                    # records in memory while a source is read from end to end
 Record = Mapping[str, Any]       # always has "id": uint32 [2], a hash of source and record
 
 
@@ -32,3 +36,46 @@ class SizedSource(Source, Protocol):
 
     def lengths(self) -> np.ndarray:
         """Return the number of tokens of each record, int64 [len]."""
+
+
+class Vocabulary(NamedTuple):
+    """What packing must know of the ids in a source's records.
+
+    size:        number of ids, boundary tokens included
+    end_of_text: the id that ends every document, and starts every context
+    fingerprint: a hash; equal fingerprints, equal meaning of ids
+    """
+
+    size: int
+    end_of_text: int
+    fingerprint: str
+
+
+class Filter(NamedTuple):
+    """Which records of a source are used.
+
+    keep:        record -> bool; the same answer for the same record, always
+    fingerprint: what the answers depend on, as plain data
+    """
+
+    keep: Callable[[Record], bool]
+    fingerprint: Mapping[str, Any]
+
+
+def read_each(source: Source, indices: np.ndarray) -> list[Record | UnreadableRecordError]:
+    """Return the record at each of `indices`, or why that one cannot be read.
+
+    All at once first, which is fast; one by one only where a record is damaged.
+    """
+    try:
+        return list(source.read(indices))
+    except UnreadableRecordError as err:
+        if len(indices) == 1:
+            return [err]
+    return [found for i in indices for found in read_each(source, np.array([i]))]
+
+
+def windows(source: Source) -> Iterator[list[Record | UnreadableRecordError]]:
+    """Yield all records in order, at most WINDOW at a time."""
+    for first in range(0, len(source), WINDOW):
+        yield read_each(source, np.arange(first, min(first + WINDOW, len(source))))

@@ -55,14 +55,14 @@ def permute(positions: np.ndarray, size: int, key: int) -> np.ndarray:
     return feistel(positions, size, key)
 
 
-def records_of_rows(first: int, last: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (epoch, record) int64 [last - first] of the endless shuffled sequence of a source.
+def records_of_rows(rows: np.ndarray, size: int, key: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (epoch, record) int64 [n] of `rows` [n] of the endless shuffled sequence of a source.
 
     Every epoch visits each record once, in an order of its own.
     """
-    epochs, positions = np.divmod(np.arange(first, last, dtype=np.int64), size)
+    epochs, positions = np.divmod(np.asarray(rows, np.int64), size)
     records = np.empty_like(positions)
     for epoch in np.unique(epochs):
         now = epochs == epoch
-        records[now] = permute(positions[now], size, hash64(seed, "order", int(epoch)))
+        records[now] = permute(positions[now], size, hash64(key, "epoch", int(epoch)))
     return epochs, records

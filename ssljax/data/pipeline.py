@@ -1,7 +1,8 @@
 """Batches from a stream through Grain: read-ahead, worker processes and transfer to the devices.
 
 Grain gets a source whose element j is this host's whole share of batch start + j, so that all
-meaning stays in Stream and Grain's iterator state is never needed.
+meaning stays in Stream and Grain's iterator state is never needed. Two stages run ahead of the
+step: rows ready on the host, and batches ready on the devices.
 """
 
 import dataclasses
@@ -10,33 +11,39 @@ from typing import Any
 
 import grain
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
+from ssljax.core.errors import DataError, SsljaxError
+from ssljax.data.skips import Skips, position
 from ssljax.data.stream import Stream
 
-PREFETCH = 2        # batches ready on the device: one in use, one behind it
+PREFETCH = 2        # batches ready in each stage: one to take, one behind it
 
 
 @dataclasses.dataclass(frozen=True)
 class HostBatches:
-    """A Grain source: element j is this host's rows of global batch start + j."""
+    """A Grain source: element j is this host's rows of the batch that step start + j reads."""
 
     stream: Stream
     host: int
     hosts: int
     start: int
+    skips: Skips = ()
 
     def __len__(self) -> int:
         """Return a length no run reaches: the stream is endless."""
         return 2**62 - self.start
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        """Return the rows of batch start + index.
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return {"step": start + index, "rows": what it reads, "redraws": records drawn anew}.
 
         A StopIteration out of here would end a worker's share without a word.
         """
+        step = self.start + int(index)
         try:
-            return self.stream.host_rows(self.start + int(index), self.host, self.hosts)
+            batch = position(step, self.skips)
+            rows, redraws = self.stream.host_share(batch, self.host, self.hosts)
+            return {"step": np.int64(step), "rows": rows, "redraws": np.int64(redraws)}
         except StopIteration as err:
             raise RuntimeError("A source raised StopIteration while reading a record.") from err
 
@@ -58,9 +65,60 @@ def start_worker(index: int, count: int) -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
+class Batches:
+    """An iterator over placed batches that never skips one: an error ends it for good.
+
+    redraws: unreadable records of this host's rows that others took the place of, so far
+    """
+
+    def __init__(self, elements: Iterator[tuple[int, int, Any]], start: int):
+        self.redraws = 0
+        self._elements, self._step = elements, start
+        self._failure: BaseException | None = None
+
+    def __iter__(self) -> "Batches":
+        """Return itself."""
+        return self
+
+    def __next__(self) -> Any:
+        """Return the next batch.
+
+        Raises:
+            DataError: reading failed before, or a worker's batch is missing: asked again, Grain
+                would go on with the batch after the failed one, or without a worker's share.
+        """
+        if self._failure is not None:
+            raise DataError("The batches ended with an error and cannot go on: "
+                            f"{self._failure}") from self._failure
+        try:
+            step, redraws, batch = next(self._elements)
+            if step != self._step:
+                raise DataError(f"Batch {self._step} is missing: batch {step} came in its place. A "
+                                "worker process has lost its share; start the run again.")
+        except BaseException as err:
+            self.close()
+            self._failure = err
+            if isinstance(err, SsljaxError) or not isinstance(err, Exception):
+                raise
+            raise DataError(f"Batch {self._step} cannot be read: {type(err).__name__}: {err}"
+                            ) from err
+        self._step += 1
+        if redraws:
+            self.redraws += redraws
+            logging.warning("Batch %d: %d unreadable records, others in their place (%d so far).",
+                            step, redraws, self.redraws)
+        return batch
+
+    def close(self) -> None:
+        """End threads and worker processes."""
+        self._elements.close()
+
+
 def batches(stream: Stream, *, start: int, host: int, hosts: int, place: Callable[[Any], Any],
-            workers: int = 0) -> Iterator[Any]:
+            workers: int = 0, skips: Skips = ()) -> Batches:
     """Return an iterator over batches start, start + 1, ...; has close().
+
+    Reading begins at once, so that it overlaps compilation.
 
     Args:
         stream: what to read.
@@ -68,14 +126,23 @@ def batches(stream: Stream, *, start: int, host: int, hosts: int, place: Callabl
         host: this process's number.
         hosts: number of processes.
         place: host rows -> device arrays; runs in this process, ahead of the step.
-        workers: processes that read and decode; 0 reads in a thread, right for tokens.
+        workers: processes that read and decode; 0 reads in a thread, right for tokens. A script
+            that asks for some needs `if __name__ == "__main__":`, as they import it again.
+        skips: batches that a rewound run leaves out.
     """
-    data = grain.MapDataset.source(HostBatches(stream, host, hosts, start))
+    data = grain.MapDataset.source(HostBatches(stream, host, hosts, start, skips))
     data = data.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCH))
     if workers:
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()       # Grain's workers read an absl flag of their own
         options = grain.MultiprocessingOptions(workers, per_worker_buffer_size=PREFETCH)
         data = data.mp_prefetch(options, worker_init_fn=start_worker)
-    data = data.map(place)
-    return iter(grain.experimental.ThreadPrefetchIterDataset(data, prefetch_buffer_size=PREFETCH))
+
+    def place_rows(element: dict[str, Any]) -> tuple[int, int, Any]:
+        return int(element["step"]), int(element["redraws"]), place(element["rows"])
+
+    placed = data.map(place_rows)
+    elements = iter(grain.experimental.ThreadPrefetchIterDataset(
+        placed, prefetch_buffer_size=PREFETCH))
+    elements.start_prefetch()
+    return Batches(elements, start)

@@ -23,6 +23,7 @@ from ssljax.core.errors import ConfigError
 from ssljax.core.files import write_json
 from ssljax.core.types import Judgement
 from ssljax.runs import baselines
+from ssljax.runs.build import cache_folder, load_source
 from ssljax.runs.compare import against
 from ssljax.runs.restore import Restored, load_run
 
@@ -81,7 +82,7 @@ def read(run_dir: str | Path) -> dict[str, Any]:
 def judge(run: Restored, label: str, spec: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
     """Return what one evaluator says of a run, as plain data."""
     evaluator = resolve("evals", spec, run.objective, where=f"evals.{label}", model=run.model,
-                        plain=run.pretext.plain)
+                        plain=run.pretext.plain, cache=cache_folder(run.config))
     return as_data(evaluator.run(run.params, run.extra))
 
 
@@ -97,8 +98,9 @@ def as_data(judgement: Judgement) -> dict[str, dict[str, float | None]]:
 def measured(run: Restored, spec: Mapping[str, Any],
              known: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the baselines of a text evaluator; `known` again where the data is still the same."""
-    train = resolve("sources", run.config["source"], where="source")
-    held_out = resolve("sources", spec["source"], where="evals.source")
+    train = load_source(run.config)
+    held_out = resolve("sources", spec["source"], where="evals.source",
+                       cache=cache_folder(run.config))
     documents = spec.get("documents", 0)
     if known and known.get("key") == baselines.key(train, held_out, documents=documents):
         return known

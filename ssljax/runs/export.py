@@ -1,5 +1,6 @@
 """A run's checkpoint to an artefact that runs without this repository."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -110,7 +111,7 @@ def run_tokenizer(restored: Restored) -> tuple[bytes, Any]:
         DataError: the file is gone or damaged.
         ArtefactError: it is not the one whose ids the run was trained on.
     """
-    path = Path(restored.config["source"]["path"], "tokenizer.json")
+    path = Path(tokenizer_file(restored.config["source"]))
     tokenizer = bpe.make(path=str(path))
     trained = restored.data["fingerprint"]["tokenizer"]
     if tokenizer.fingerprint != trained:
@@ -118,6 +119,23 @@ def run_tokenizer(restored: Restored) -> tuple[bytes, Any]:
                             f"{tokenizer.fingerprint[:12]}, the run's ids are of {trained[:12]}. "
                             "Put the old dataset back.")
     return path.read_bytes(), tokenizer
+
+
+def tokenizer_file(source: Mapping[str, Any]) -> str:
+    """Return the path of the tokenizer.json that a source's spec names, itself or in its parts.
+
+    Raises:
+        ArtefactError: it names none.
+    """
+    if source.get("tokenizer_path") or source.get("name") == "token_shards":
+        return source.get("tokenizer_path") or str(Path(source["path"], "tokenizer.json"))
+    if source.get("name") == "bpe":
+        return source["path"]
+    for nested in (v for v in source.values() if isinstance(v, Mapping)):
+        with contextlib.suppress(ArtefactError):
+            return tokenizer_file(nested)
+    raise ArtefactError("The run's source names no tokenizer.json, which an artefact of a language "
+                        "model carries; train on token shards, or set source.tokenizer_path.")
 
 
 def documents(restored: Restored, weights: PyTree, about: Mapping[str, Any]) -> dict[str, bytes]:

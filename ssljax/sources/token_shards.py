@@ -47,7 +47,7 @@ def make(*, path: str, split: str = "train", verify: Verify = "checksum") -> Sou
         raise DataError(f'Dataset {path} has no split "{split}"; {nearest(split, manifest.splits)}')
     verify_dataset(path, manifest, verify)
     return TokenShards(path, split, manifest.version, manifest.tokenizer_hash, manifest.vocab_size,
-                       manifest.splits[split]["text_bytes"])
+                       manifest.recipe_hash, manifest.splits[split]["text_bytes"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +58,7 @@ class TokenShards:
     version:        the dataset's content hash
     tokenizer_hash: sha256 of tokenizer.json
     vocab_size:     number of ids, boundary tokens included
+    recipe_hash:    of the recipe that made it
     text_bytes:     UTF-8 bytes of the split's text
     """
 
@@ -66,6 +67,7 @@ class TokenShards:
     version: str
     tokenizer_hash: str
     vocab_size: int
+    recipe_hash: str
     text_bytes: int
 
     @property
@@ -90,8 +92,9 @@ class TokenShards:
         return np.concatenate([np.diff(o) for o in self._shards.offsets])
 
     def fingerprint(self) -> Mapping[str, str]:
-        """Return the dataset's version, its tokenizer and the split."""
-        return {"version": self.version, "tokenizer": self.tokenizer_hash, "split": self.split}
+        """Return the dataset's version, its recipe, its tokenizer and the split."""
+        return {"version": self.version, "recipe": self.recipe_hash[:12],
+                "tokenizer": self.tokenizer_hash, "split": self.split}
 
     @property
     def _shards(self) -> "Shards":

@@ -12,6 +12,7 @@ from ssljax.core import sharding
 from ssljax.core.rng import hash64, record_id
 from ssljax.data.packing import packed
 from ssljax.data.stream import Stream
+from ssljax.data.stream import stream_of as stream_of_source
 from ssljax.runs.build import Method, build_method
 from ssljax.sources import digits
 from ssljax.train.state import init_state
@@ -87,7 +88,7 @@ def stream_of(method: Method, *, batch_size: int = BATCH_SIZE, seed: int = 3) ->
         source = packed(Sentences(), seq_len=seq_len, end_of_text=0, seed=seed)
     else:
         source = digits.make(split="train")
-    return Stream(source, method.pretext.example, batch_size, seed)
+    return stream_of_source(source, method.pretext.example, batch_size=batch_size, seed=seed)
 
 
 @functools.cache

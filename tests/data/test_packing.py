@@ -89,8 +89,8 @@ def test_rows_are_nearly_full_and_the_plan_is_a_function_of_its_arguments():
     plan = make_plan(lengths, 128, 7)
     assert plan.fill(128) > 0.995
     again = make_plan(lengths, 128, 7)
-    assert np.array_equal(plan.items, again.items)
-    assert not np.array_equal(plan.items, make_plan(lengths, 128, 8).items)
+    assert np.array_equal(plan.document, again.document)
+    assert not np.array_equal(plan.document, make_plan(lengths, 128, 8).document)
 
 
 def test_an_empty_source_is_refused():

@@ -5,7 +5,7 @@ import pytest
 
 from ssljax.core.errors import ConfigError
 from ssljax.data.pipeline import batches
-from ssljax.data.stream import Stream
+from ssljax.data.stream import stream_of
 from ssljax.pretext import masked_patches, next_token
 from ssljax.sources import digits
 from tests.contracts.cases import Sentences, packed
@@ -15,12 +15,13 @@ SEQ_LEN = 16
 
 def text_stream(batch_size=8, seed=1):
     source = packed(Sentences(), seq_len=SEQ_LEN, end_of_text=0, seed=seed)
-    return Stream(source, next_token.make(seq_len=SEQ_LEN).example, batch_size, seed)
+    return stream_of(source, next_token.make(seq_len=SEQ_LEN).example, batch_size=batch_size,
+                     seed=seed)
 
 
 def image_stream(batch_size=8, seed=1):
     pretext = masked_patches.make(size=8, patch_size=4, channels=1)
-    return Stream(digits.make(split="train"), pretext.example, batch_size, seed)
+    return stream_of(digits.make(split="train"), pretext.example, batch_size=batch_size, seed=seed)
 
 
 def equal(a, b):
@@ -56,11 +57,11 @@ def test_worker_processes_change_nothing():
 
 
 def test_seeds_and_epochs_differ():
-    stream = text_stream(batch_size=len(text_stream().source))
+    stream = text_stream(batch_size=len(text_stream().parts["data"]))
     epochs = [stream.host_rows(t, 0, 1) for t in (0, 1)]
     assert not np.array_equal(epochs[0]["tokens"], epochs[1]["tokens"])
     assert set(epochs[1]["epoch"].tolist()) == {1}
-    other = text_stream(batch_size=len(stream.source), seed=2)
+    other = text_stream(batch_size=stream.batch_size, seed=2)
     assert not np.array_equal(epochs[0]["tokens"], other.host_rows(0, 0, 1)["tokens"])
 
 

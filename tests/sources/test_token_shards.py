@@ -107,7 +107,8 @@ def test_threads_read_what_one_reads(tmp_path):
 
 def test_the_fingerprint_names_version_tokenizer_and_split(path):
     source = token_shards.make(path=path)
-    assert source.fingerprint() == {"version": "v1", "tokenizer": "tok", "split": "train"}
+    assert source.fingerprint() == {"version": "v1", "recipe": "r", "tokenizer": "tok",
+                                    "split": "train"}
     assert (source.vocab_size, source.text_bytes) == (1000, 77)
     assert source.tokenizer_path == f"{path}/tokenizer.json"
 

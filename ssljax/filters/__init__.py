@@ -1,0 +1,1 @@
+"""Which records of a source are used; one rule per file: make(*, ...) -> Filter. No jax."""
