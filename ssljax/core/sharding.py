@@ -17,10 +17,11 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ssljax.core.errors import ConfigError, nearest
-from ssljax.core.tree import leaf_name
+from ssljax.core.tree import entry_name, leaf_name
 
 AXES = ("stage", "data", "fsdp", "expert", "context", "tensor")     # slowest links first
 BATCH = ("data", "fsdp", "expert", "stage")
+STACK = "blocks"        # the module whose weights have the layer as their first axis
 Axes = str | tuple[str, ...] | None
 
 
@@ -126,6 +127,21 @@ def axis_size(name: str) -> int:
     return 1 if mesh.empty else mesh.shape[name]
 
 
+def whole_along(tree: Any, axis: str) -> Any:
+    """Return arrays that are no longer split along a mesh axis; Explicit types must say so.
+
+    Even an axis of one device counts in a type: indexing a dimension that names it fails.
+    """
+    if not is_explicit():
+        return tree
+
+    def one(x: jax.Array) -> jax.Array:
+        names = [(a,) if isinstance(a, str) else a or () for a in jax.typeof(x).sharding.spec]
+        return shard(x, *(tuple(n for n in group if n != axis) or None for group in names))
+
+    return jax.tree.map(one, tree)
+
+
 def local(function: Callable[..., Any], in_axes: tuple[tuple[Axes, ...], ...],
           out_axes: tuple[Axes, ...], *, check: bool = True) -> Callable[..., Any]:
     """Run `function` on each device's blocks of its arguments, free to use any collective.
@@ -217,21 +233,40 @@ def shardings(mesh: jax.sharding.Mesh, partition: Mapping[str, tuple[Axes, ...]]
             dimension is not a multiple of its axes.
     """
     def one(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        name = leaf_name(path)
-        if name not in partition:
-            if leaf.ndim >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating):
-                raise ConfigError(f'No layout for weight "{jax.tree_util.keystr(path)}" of shape '
-                                  f"{leaf.shape}; add its name to PARTITION in its file.")
-            return NamedSharding(mesh, PartitionSpec())
-        axes = partition[name]
-        full = (*(None,) * (leaf.ndim - len(axes)), *axes)
-        for size, axis in zip(leaf.shape, full, strict=True):
-            names = (axis,) if isinstance(axis, str) else axis or ()
-            ways = math.prod(mesh.shape[n] for n in names)
-            if size % ways:
-                raise ConfigError(f'Weight "{name}" of shape {leaf.shape}: {size} does not divide '
-                                  f"over {ways} devices of mesh axis {axis}; change the mesh or "
-                                  "the width.")
-        return NamedSharding(mesh, PartitionSpec(*full))
+        axes = partition.get(leaf_name(path))
+        axes = None if axes is None else with_layers(path, leaf.ndim, axes)
+        return named_sharding(mesh, jax.tree_util.keystr(path), leaf, axes)
 
     return jax.tree_util.tree_map_with_path(one, tree)
+
+
+def with_layers(path: tuple[Any, ...], ndim: int, axes: tuple[Axes, ...]) -> tuple[Axes, ...]:
+    """Return the mesh axes of all dimensions of a weight from those of its last ones.
+
+    Weights under STACK have the layer as the first axis, which is split over stage.
+    """
+    front = ndim - len(axes)
+    layers = "stage" if STACK in map(entry_name, path[:-1]) else None
+    return (layers, *(None,) * (front - 1), *axes) if front > 0 else axes
+
+
+def named_sharding(mesh: jax.sharding.Mesh, name: str, leaf: Any,
+                   axes: tuple[Axes, ...] | None) -> NamedSharding:
+    """Return the NamedSharding of one leaf; `axes` are those of its last dimensions.
+
+    Raises:
+        ConfigError: as `shardings` does; None is allowed for what has less than two dimensions.
+    """
+    if axes is None:
+        if leaf.ndim >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ConfigError(f'No layout for weight "{name}" of shape {leaf.shape}; add its name '
+                              "to PARTITION in its file.")
+        return NamedSharding(mesh, PartitionSpec())
+    full = (*(None,) * (leaf.ndim - len(axes)), *axes)
+    for size, axis in zip(leaf.shape, full, strict=True):
+        names = (axis,) if isinstance(axis, str) else axis or ()
+        ways = math.prod(mesh.shape[n] for n in names)
+        if size % ways:
+            raise ConfigError(f'Weight "{name}" of shape {leaf.shape}: {size} does not divide over '
+                              f"{ways} devices of mesh axis {axis}; change the mesh or the width.")
+    return NamedSharding(mesh, PartitionSpec(*full))

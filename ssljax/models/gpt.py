@@ -2,7 +2,8 @@
 
 The block of Llama (Touvron et al. 2023, https://arxiv.org/abs/2302.13971) with the tied table of
 GPT-2. Reads tokens i32 [B, L], and optionally positions and segment_ids i32 [B, L] of packed
-documents; returns logits f32 [B, L, V], sequence [B, L, D], and with a cache the new cache.
+documents; returns logits f32 [B, L, V], sequence [B, L, D], and with a cache the new cache. With
+experts it is a mixture of experts (nn/moe.py): losses "balance" and "z", and the router's metrics.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,13 @@ from ssljax.core.errors import ConfigError
 from ssljax.core.sharding import BATCH, einsum, shard, take
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
 from ssljax.nn.attention import Attention
-from ssljax.nn.transformer import Layers, Remat, Transformer
+from ssljax.nn.transformer import (
+    Layers,
+    Remat,
+    Transformer,
+    routing_losses,
+    routing_metrics,
+)
 
 TINY = {"vocab_size": 64, "width": 32, "depth": 2, "num_heads": 4}
 
@@ -37,14 +44,17 @@ class GPT(nn.Module):
         table = self.param("embedding", nn.initializers.normal(0.02), (self.vocab_size, self.width))
         x = take(table, tokens, out=(BATCH, "context", None))
         decoder = Transformer(**self.transformer, causal=True, name="decoder")
-        x, cache = decoder(x, positions, inputs.get("segment_ids"), cache)
+        x, cache, routing = decoder(x, positions, inputs.get("segment_ids"), cache)
         logits = einsum("BLD,VD->BLV", x, table, out=(BATCH, "context", "tensor"))
-        return {"logits": logits.astype(jnp.float32), "sequence": x, "cache": cache, "stats": {}}
+        return {"logits": logits.astype(jnp.float32), "sequence": x, "cache": cache, "stats": {},
+                "losses": routing_losses(routing, decoder.depth),
+                "metrics": routing_metrics(routing)}
 
 
 def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: int | None = None,
          rope_base: float = 10_000.0, attention: Attention = "auto", layers: Layers = "scan",
-         remat: Remat = "none") -> Model:
+         remat: Remat = "none", experts: int = 0, experts_per_token: int = 2,
+         pipeline_microbatches: int = 0, pipeline_repeats: int = 1) -> Model:
     """Return the language model.
 
     Args:
@@ -58,14 +68,25 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
         attention: the program that computes attention; see nn.attention.choose_attention.
         layers: one compiled block in a loop, or all unrolled.
         remat: what the backward pass computes again: nothing, all but matrix products, blocks.
+        experts: feed-forward layers of `mlp_dim` in every block, of which a router gives each
+            token some; 0 has one for all tokens. A multiple of the mesh's expert axis.
+        experts_per_token: how many.
+        pipeline_microbatches: parts of a batch that are under way at once on a mesh with several
+            stages; 0 is as many as stages, more leave less idle.
+        pipeline_repeats: groups of layers that each stage holds; more leave less idle.
     """
+    if experts and not 0 < experts_per_token <= experts:
+        raise ConfigError(f"experts_per_token = {experts_per_token} of {experts} experts; use 1 to "
+                          f"{experts}.")
     if width % num_heads or (width // num_heads) % 2:
         raise ConfigError(f"model width {width} over {num_heads} heads is {width / num_heads:g} a "
                           "head; RoPE needs an even whole number: change width or num_heads.")
     mlp_dim = mlp_dim or -(-8 * width // (3 * 64)) * 64
     net = GPT(vocab_size, width, dict(
         depth=depth, num_heads=num_heads, mlp_dim=mlp_dim, rope_base=rope_base,
-        attention=attention, layers=layers, remat=remat))
+        attention=attention, layers=layers, remat=remat, experts=experts,
+        experts_per_token=experts_per_token, pipeline_microbatches=pipeline_microbatches,
+        pipeline_repeats=pipeline_repeats))
 
     def init(key: Key, inputs: Inputs) -> tuple[Params, PyTree]:
         return net.init(key, inputs, None)["params"], {}

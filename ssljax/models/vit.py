@@ -51,7 +51,7 @@ class ViT(nn.Module):
             token = self.param("class_token", nn.initializers.normal(0.02), (1, self.width))
             tokens = jnp.broadcast_to(token, (x.shape[0], 1, self.width)).astype(x.dtype)
             x = jnp.concatenate([shard(tokens, BATCH, None, None), x], axis=1)
-        x, _ = Transformer(**self.transformer, name="encoder")(shard(x, BATCH, "context", None))
+        x, _, _ = Transformer(**self.transformer, name="encoder")(shard(x, BATCH, "context", None))
         x = shard(x, BATCH, None, None)
         pooled = x[:, 0] if self.pool == "class" else jnp.mean(x, axis=1)
         return {"pooled": pooled, "sequence": x, "stats": {}}
@@ -60,7 +60,8 @@ class ViT(nn.Module):
 def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 0, depth: int = 0,
          num_heads: int = 0, patch_size: int = 0, mlp_dim: int = 0,
          pool: Literal["mean", "class"] = "mean", attention: Attention = "auto",
-         layers: Layers = "scan", remat: Remat = "none") -> Model:
+         layers: Layers = "scan", remat: Remat = "none", pipeline_microbatches: int = 0,
+         pipeline_repeats: int = 1) -> Model:
     """Return the vision transformer, by variant such as "S/16" or by its dimensions.
 
     Args:
@@ -77,6 +78,9 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
         attention: the program that computes attention; see nn.attention.choose_attention.
         layers: one compiled block in a loop, or all unrolled.
         remat: what the backward pass computes again: nothing, all but matrix products, blocks.
+        pipeline_microbatches: parts of a batch that are under way at once on a mesh with several
+            stages; 0 is as many as stages, more leave less idle.
+        pipeline_repeats: groups of layers that each stage holds; more leave less idle.
 
     Raises:
         ConfigError: unknown variant, a dimension neither told nor in a variant, or dimensions
@@ -85,7 +89,8 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
     width, depth, num_heads, patch_size = dimensions(variant, width, depth, num_heads, patch_size)
     net = ViT(width, patch_size, patch_grid(image_size, patch_size), pool, {
         "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or 4 * width, "norm": "layer",
-        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat})
+        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat,
+        "pipeline_microbatches": pipeline_microbatches, "pipeline_repeats": pipeline_repeats})
     expected = (image_size, image_size, channels)
 
     def check(inputs: Inputs) -> None:

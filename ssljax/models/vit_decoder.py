@@ -18,7 +18,7 @@ from ssljax.nn.attention import Attention
 from ssljax.nn.patches import patch_grid, sincos_table
 from ssljax.nn.transformer import Layers, Remat, Transformer
 
-TINY = {"width": 16, "depth": 1, "num_heads": 2, "patch_size": 2, "image_size": 8, "channels": 1}
+TINY = {"width": 16, "depth": 2, "num_heads": 2, "patch_size": 2, "image_size": 8, "channels": 1}
 PARTITION: dict[str, tuple[Axes, ...]] = {
     "w_decoder_in": ("fsdp", None),       # [E, D]
     "w_pixels": ("fsdp", None),           # [D, P]
@@ -57,7 +57,7 @@ class Decoder(nn.Module):
         rows = jnp.where(seen[..., None], rows, mask_token.astype(x.dtype))
         rows += jnp.asarray(sincos_table(self.grid, self.width), x.dtype)
         x = jnp.concatenate([x[:, :prefix], rows], axis=1)
-        x, _ = Transformer(**self.transformer, name="decoder")(shard(x, BATCH, "context", None))
+        x, _, _ = Transformer(**self.transformer, name="decoder")(shard(x, BATCH, "context", None))
         x = shard(x, BATCH, None, None)[:, prefix:]
         return {"pixels": self.linear("pixels", x, self.patch_values), "stats": {}}
 
@@ -70,7 +70,8 @@ class Decoder(nn.Module):
 
 def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size: int,
          channels: int = 3, mlp_dim: int = 0, attention: Attention = "auto",
-         layers: Layers = "scan", remat: Remat = "none") -> Model:
+         layers: Layers = "scan", remat: Remat = "none", pipeline_microbatches: int = 0,
+         pipeline_repeats: int = 1) -> Model:
     """Return the decoder; 512 wide and 8 deep serves ViT-B and ViT-L in the paper.
 
     Args:
@@ -84,13 +85,17 @@ def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size:
         attention: the program that computes attention; see nn.attention.choose_attention.
         layers: one compiled block in a loop, or all unrolled.
         remat: what the backward pass computes again: nothing, all but matrix products, blocks.
+        pipeline_microbatches: parts of a batch that are under way at once on a mesh with several
+            stages; 0 is as many as stages, more leave less idle.
+        pipeline_repeats: groups of layers that each stage holds; more leave less idle.
     """
     if width % num_heads:
         raise ConfigError(f"vit_decoder width {width} is not a multiple of its {num_heads} heads; "
                           "change width or num_heads.")
     net = Decoder(width, patch_grid(image_size, patch_size), patch_size**2 * channels, {
         "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or 4 * width, "norm": "layer",
-        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat})
+        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat,
+        "pipeline_microbatches": pipeline_microbatches, "pipeline_repeats": pipeline_repeats})
 
     def init(key: Key, inputs: Inputs) -> tuple[Params, PyTree]:
         return net.init(key, inputs)["params"], {}

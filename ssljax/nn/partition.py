@@ -1,7 +1,8 @@
 """Which mesh axes each shared weight is laid out along: one line per weight name.
 
-The tuple names the axes of a weight's last dimensions; stacked dimensions in front (layers) stay
-whole. Plug-ins that declare other weights have a PARTITION of their own, merged by train/layout.py.
+The tuple names the axes of a weight's last dimensions; a dimension of layers in front is split over
+stage (core.sharding.with_layers). Plug-ins that declare other weights have a PARTITION of their
+own, merged by train/layout.py.
 """
 
 from ssljax.core.sharding import Axes
@@ -12,6 +13,10 @@ PARTITION: dict[str, tuple[Axes, ...]] = {
     "w_up": ("fsdp", "tensor"),                   # [D, F]
     "w_gate": ("fsdp", "tensor"),                 # [D, F]
     "w_down": ("tensor", "fsdp"),                 # [F, D]
+    "w_router": (None, None),                     # [D, E]; small, and read whole
+    "w_up_e": ("expert", "fsdp", "tensor"),       # [E, D, F]
+    "w_gate_e": ("expert", "fsdp", "tensor"),     # [E, D, F]
+    "w_down_e": ("expert", "tensor", "fsdp"),     # [E, F, D]
     "embedding": ("tensor", None),                # [V, D]; two sharded axes would rematerialise
     "w_patch": (None, "fsdp"),                    # [P, D]
     "mask_token": (None, None),                   # [1, D]

@@ -1,25 +1,30 @@
-"""Pre-norm transformer: one block, stacked; layers scanned or unrolled over the same parameters.
+"""Pre-norm transformer: one block, stacked; scanned, unrolled or pipelined, the same parameters.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; pre-norm as in Xiong et al. 2020,
 https://arxiv.org/abs/2002.04745. Every weight of the blocks has the layer as its first axis.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 
+from ssljax.core.sharding import axis_size, whole_along
+from ssljax.core.types import Metrics
 from ssljax.nn.attention import Attention, Cache, SelfAttention
 from ssljax.nn.mlp import MLPS
+from ssljax.nn.moe import Experts, Routing
 from ssljax.nn.norm import NORMS
+from ssljax.nn.pipeline import pipeline
 
 Layers = Literal["scan", "unroll"]
 Remat = Literal["none", "dots", "full"]
 REMAT_POLICIES = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
+Rows = dict[str, jax.Array]       # positions, segment_ids: int32 [B, L]
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)), the mlp one of many with experts."""
 
     num_heads: int
     mlp_dim: int
@@ -29,18 +34,26 @@ class Block(nn.Module):
     out_scale: float
     causal: bool
     attention: Attention
+    experts: int
+    experts_per_token: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, cache: Cache | None, positions: jax.Array | None,
-                 segment_ids: jax.Array | None) -> tuple[jax.Array, Cache | None]:
-        """Map x [B, L, D] to [B, L, D]; in the argument order of a scan: carry, slice, shared."""
+    def __call__(self, x: jax.Array, rows: Rows, cache: Cache | None,
+                 ) -> tuple[jax.Array, Cache | None, Routing]:
+        """Map x [B, L, D] to [B, L, D], the new cache, and what the router did."""
         attention = SelfAttention(self.num_heads, self.rope_base, self.out_scale, self.causal,
                                   self.attention, name="attention")
-        x_norm = NORMS[self.norm](name="norm_attention")(x)
-        y, cache = attention(x_norm, positions, segment_ids, cache)
+        y, cache = attention(NORMS[self.norm](name="norm_attention")(x), rows.get("positions"),
+                             rows.get("segment_ids"), cache)
         x += y
-        mlp = MLPS[self.mlp](self.mlp_dim, self.out_scale, name="mlp")
-        return x + mlp(NORMS[self.norm](name="norm_mlp")(x)), cache
+        y = NORMS[self.norm](name="norm_mlp")(x)
+        if not self.experts:
+            return x + MLPS[self.mlp](self.mlp_dim, self.out_scale, name="mlp")(y), cache, {}
+        experts = Experts(self.experts, self.experts_per_token, self.mlp_dim, self.out_scale,
+                          self.mlp == "swiglu", name="experts")
+        padded = rows.get("segment_ids")
+        y, routing = experts(y, None if padded is None else padded > 0)
+        return x + y, cache, routing
 
 
 class Transformer(nn.Module):
@@ -49,6 +62,8 @@ class Transformer(nn.Module):
     `layers` chooses the program, never the parameters: "scan" compiles one block, "unroll" all of
     them (faster without remat, slower to compile). Outputs of blocks start at a variance of
     1 / (2 depth), so that the residual stream's does not grow with depth (GPT-2, section 2.3).
+    On a mesh with more than one stage the blocks are a pipeline of `pipeline_microbatches`
+    (0: as many as stages) in `pipeline_repeats` rounds.
     """
 
     depth: int
@@ -61,21 +76,80 @@ class Transformer(nn.Module):
     attention: Attention = "auto"
     layers: Layers = "scan"
     remat: Remat = "none"
+    experts: int = 0
+    experts_per_token: int = 2
+    pipeline_microbatches: int = 0
+    pipeline_repeats: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, positions: jax.Array | None = None,
                  segment_ids: jax.Array | None = None, cache: Cache | None = None,
-                 ) -> tuple[jax.Array, Cache | None]:
-        """Map x [B, L, D] to [B, L, D] and the cache (k, v [depth, B, T, H, K]) to the new one."""
+                 ) -> tuple[jax.Array, Cache | None, Routing]:
+        """Map x [B, L, D] to [B, L, D], the cache (k, v [depth, B, T, H, K]) to the new one.
+
+        The third result is {} or the sums over all layers of nn.moe.routing_sums.
+        """
+        block = Block(self.num_heads, self.mlp_dim, self.norm, self.mlp, self.rope_base,
+                      1 / (2 * self.depth), self.causal, self.attention, self.experts,
+                      self.experts_per_token, parent=None)
+        rows = {"positions": positions, "segment_ids": segment_ids}
+        rows = {name: row for name, row in rows.items() if row is not None}
+
+        def init(key: jax.Array) -> Any:
+            one = lambda key: block.init(key, x, rows, None)["params"]  # noqa: E731
+            return jax.lax.map(one, jax.random.split(key, self.depth))
+
+        weights = self.param("blocks", init)
+        if not self.is_initializing():
+            x, cache, routing = self.run(block, weights, x, rows, cache)
+        else:
+            routing = {}
+        return NORMS[self.norm](name="norm")(x), cache, routing
+
+    def run(self, block: Block, weights: Any, x: jax.Array, rows: Rows, cache: Cache | None,
+            ) -> tuple[jax.Array, Cache | None, Routing]:
+        """Send x through all blocks: [B, L, D], the new cache and the router's sums."""
+        def one(x: jax.Array, layer: Any, rows: Rows) -> tuple[jax.Array, Any]:
+            weights, cache = layer
+            x, cache, routing = block.apply({"params": weights}, x, rows, cache)
+            return x, (cache, routing)
+
         unrolled = self.layers == "unroll"
-        block = Block
         if self.remat != "none":
-            block = nn.remat(Block, policy=REMAT_POLICIES[self.remat], prevent_cse=unrolled)
-        stack = nn.scan(
-            block, length=self.depth, unroll=self.depth if unrolled else 1,
-            in_axes=(0, nn.broadcast, nn.broadcast), out_axes=0,
-            variable_axes={"params": 0}, split_rngs={"params": True})
-        x, cache = stack(self.num_heads, self.mlp_dim, self.norm, self.mlp, self.rope_base,
-                         1 / (2 * self.depth), self.causal, self.attention,
-                         name="blocks")(x, cache, positions, segment_ids)
-        return NORMS[self.norm](name="norm")(x), cache
+            one = jax.checkpoint(one, policy=REMAT_POLICIES[self.remat], prevent_cse=unrolled)
+
+        def stack(weights: Any, x: jax.Array, rows: Rows, cache: Cache | None = None,
+                  ) -> tuple[jax.Array, Cache | None, Routing]:
+            x, (cache, routing) = jax.lax.scan(
+                lambda x, layer: one(x, layer, rows), x, (weights, cache), unroll=unrolled or 1)
+            return x, cache, jax.tree.map(lambda s: s.sum(0), routing)
+
+        if axis_size("stage") == 1 or cache is not None:
+            # Decoding token by token has no microbatches to fill a pipeline with.
+            return stack(whole_along(weights, "stage"), x, rows, cache)
+        x, routing = pipeline(lambda w, x, rows: stack(w, x, rows)[::2], weights, x, rows,
+                              microbatches=self.pipeline_microbatches,
+                              repeats=self.pipeline_repeats)
+        return x, None, routing
+
+
+def routing_losses(routing: Routing, depth: int) -> Metrics:
+    """Return the losses of the routers of all layers, name -> (sum, weight) over tokens."""
+    if not routing:
+        return {}
+    tokens = routing["tokens"] / depth
+    return {name: (routing[name] / depth, tokens) for name in ("balance", "z")}
+
+
+def routing_metrics(routing: Routing) -> Metrics:
+    """Return what the routers did, name -> (sum, weight) over tokens and layers.
+
+    No token is ever dropped; the metric says so beside those of trainers that have a capacity.
+    """
+    if not routing:
+        return {}
+    tokens = routing["tokens"]
+    return {"router_balance": (routing["balance"], tokens), "router_z": (routing["z"], tokens),
+            "router_entropy": (routing["entropy"], tokens),
+            "router_busiest": (routing["busiest"], tokens),
+            "router_dropped": (0 * tokens, tokens)}

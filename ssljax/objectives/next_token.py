@@ -14,14 +14,20 @@ TINY: dict[str, object] = {}
 INPUTS = ("tokens", "positions", "segment_ids")
 
 
-def make(model: Model, *, z_loss: float = 0.0) -> Objective:
+def make(model: Model, *, z_loss: float = 0.0, router_balance: float = 0.01,
+         router_z: float = 0.001) -> Objective:
     """Return the objective: nats of every target, weighted.
 
     Args:
         model: a decoder; reads tokens, positions and segment_ids, returns logits [B, L, V].
         z_loss: weight of log(Z)**2, which keeps logits from drifting (PaLM, section 5,
             https://arxiv.org/abs/2204.02311).
+        router_balance: weight of the loss that keeps the experts of a mixture evenly used.
+        router_z: weight of the loss that keeps its router's logits small; the defaults of both
+            are ST-MoE's (https://arxiv.org/abs/2202.08906).
     """
+    weights = {"balance": router_balance, "z": router_z}
+
     def inputs(batch: Batch) -> Inputs:
         return {name: batch[name] for name in INPUTS}
 
@@ -39,6 +45,10 @@ def make(model: Model, *, z_loss: float = 0.0) -> Objective:
         if z_loss:
             squared = jax.nn.logsumexp(outputs["logits"], axis=-1) ** 2
             total += z_loss * jnp.sum(squared * batch["loss_weight"])
+        # Sums over tokens as the nats are, so microbatches add up to the same total.
+        total += sum(weights[name] * value for name, (value, _) in
+                     outputs.get("losses", {}).items())
+        metrics |= outputs.get("metrics", {})
         return total, (weight, {"stats": outputs["stats"]}, metrics)
 
     def update(params: Params, extra: PyTree, step: jax.Array) -> tuple[Params, PyTree]:
