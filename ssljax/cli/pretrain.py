@@ -11,7 +11,7 @@ EXAMPLES = """  ssljax pretrain --config experiments/gpt/quickstart.py --workdir
   ssljax pretrain ... --coordinator 127.0.0.1:9911 --processes 2 --process 0
   ssljax pretrain ... --coordinator 127.0.0.1:9911 --processes 2 --process 1
 
-Ctrl-C or SIGTERM saves and exits (130 or 75); the same command continues.
+Ctrl-C or SIGTERM (or SIGUSR1) saves and exits (130 or 75); the same command continues.
 """
 
 
@@ -21,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="an experiment file; change any value with --config.key=value")
     parser.add_argument("--workdir", required=True, type=pathlib.Path,
                         help="where checkpoints and metrics go")
+    parser.add_argument("--profile", metavar="FIRST:LAST",
+                        help="write an XLA profile of these steps to WORKDIR/profile")
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="process 0 of several")
     parser.add_argument("--processes", type=int, default=1, help="how many processes")
     parser.add_argument("--process", type=int, default=0, help="which of them this is, from 0")
@@ -35,7 +37,10 @@ def run(args: argparse.Namespace) -> None:
     # jax starts here, after everything that can be wrong without it has been said.
     from ssljax.runs import distributed
     from ssljax.runs.pretrain import pretrain
+    from ssljax.train.ledger import process_age
+    from ssljax.train.profile import parse_steps
 
     if args.coordinator:
         distributed.join(args.coordinator, args.processes, args.process)
-    pretrain(config, args.workdir)
+    pretrain(config, args.workdir, profile=parse_steps(args.profile) if args.profile else None,
+             age=process_age())

@@ -23,6 +23,20 @@ def write_json(path: pathlib.Path, value: Any) -> None:
     write_atomic(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
+def read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSON-lines file, none if it is absent; cut lines are left out.
+
+    A crash while a line is being written leaves a part of it; everything before is good.
+    """
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
 def sync_folder(folder: pathlib.Path) -> None:
     """Make renames inside `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

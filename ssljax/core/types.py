@@ -67,6 +67,7 @@ class TrainState(NamedTuple):
     extra: PyTree            # moved by the objective: EMA teacher, queue, centre, statistics
     frozen: PyTree           # weights without gradient (LoRA base, reference policy)
     key: Key                 # []; the key of step t is fold_in(key, t)
+    guard: PyTree = ()       # what judges the next step: train.guard.Guard
 
 
 class Pretext(NamedTuple):

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from ssljax.core.errors import DataError
+from ssljax.core.files import read_json_lines
 from ssljax.runs.compare import BASELINES, against
-from ssljax.track import jsonl
 
 STEPS = re.compile(r"(--config\.total_steps=)(\d+)")
 PACKAGES = ("ssljax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
@@ -40,7 +40,7 @@ def collect(workdir: str | Path) -> dict[str, Any]:
     work = Path(workdir)
     if not work.is_dir():
         raise DataError(f"{work} is not a folder; give the workdir of `ssljax quickstart`.")
-    rows = jsonl.read(work / "run" / "metrics.jsonl")
+    rows = read_json_lines(work / "run" / "metrics.jsonl")
     data = load(work / "data" / "manifest.json", {})
     config = load(work / "run" / "config.json", {})
     store = load(work / "run" / "evaluation.json", {})

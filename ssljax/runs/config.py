@@ -9,8 +9,18 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from ssljax.core.config import check_spec, find_make, matches, package_of, split_spec
+from ssljax.core.config import (
+    check_spec,
+    find_make,
+    map_specs,
+    matches,
+    package_of,
+    split_spec,
+    type_name,
+)
 from ssljax.core.errors import ConfigError, nearest
+from ssljax.core.source import Packing
+from ssljax.optim.groups import read as read_optim
 
 # Every key a pre-training config may have: its type, and whether it must be there. Values a run can
 # change are all in the experiment file; these are the words it may use.
@@ -21,13 +31,27 @@ KEYS: Mapping[str, tuple[Any, bool]] = {
     "schedule": (Mapping, True), "compute_dtype": (str, True), "accumulate": (int, True),
     "track": (Mapping, False), "log_steps": (int, True),
     "checkpoint_steps": (int, True), "keep_checkpoints": (int, True),
-    "evals": (Mapping, False), "seq_len": (int, False), "workers": (int, False)}
+    "evals": (Mapping, False), "seq_len": (int, False), "workers": (int, False),
+    "packing": (Packing, False), "cache": (str, False), "spike_factor": (float, False),
+    "max_rejected": (int, False), "rewinds": (int, False), "keep_every": (int, False),
+    "keep_best": (str, False), "checkpoint_root": (str, False), "stall_seconds": (float, False)}
+# What a config need not say.
+DEFAULTS: Mapping[str, Any] = {
+    "spike_factor": 0.0,        # largest gradient norm over its running mean; 0 does not judge
+    "max_rejected": 20,         # rejected steps in a row that end the run, or rewind it
+    "rewinds": 0,               # times a diverged run goes back to a checkpoint and skips batches
+    "keep_every": 0,            # steps; checkpoints at its multiples stay for ever
+    "keep_best": "",            # "LABEL/NAME" of a judgement; "-LABEL/NAME" where higher is better
+    "checkpoint_root": "",      # folder or bucket (gs://, s3://) instead of WORKDIR/checkpoints
+    "stall_seconds": 300.0,     # a step longer than this is reported with every thread's stack
+    "workers": 0, "evals": {}}
 # What may differ when a run is continued: none of it changes the numbers of the steps to come,
 # but for total_steps, which is how a run is made longer.
 CHANGEABLE = {"total_steps", "log_steps", "checkpoint_steps", "keep_checkpoints", "evals", "mesh",
               "track",
-              "workers"}
-SPECS = ("source", "pretext", "model", "objective", "optim", "schedule")
+              "workers", "cache", "max_rejected", "rewinds", "keep_every", "keep_best",
+              "checkpoint_root", "stall_seconds"}
+SPECS = ("source", "pretext", "model", "objective", "schedule")
 DTYPES = ("float32", "bfloat16")
 ALWAYS_TRACKED = ("jsonl", "tensorboard", "progress")     # writers that every run has
 
@@ -80,9 +104,26 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.Conf
     file, colon, arg = path.partition(":")
     found = f"{find_config(file)}{colon}{arg}"
     plain = parse_flag(found, ())
-    for override in overrides:
+    sizes = [o for o in overrides if o.startswith("--config.mesh.") and "mesh" in plain]
+    others = [o for o in overrides if o not in sizes]
+    for override in others:
         check_override(plain, override)
-    return parse_flag(found, overrides) if overrides else plain
+    return set_mesh(parse_flag(found, others) if others else plain, sizes)
+
+
+def set_mesh(config: ml_collections.ConfigDict, overrides: Sequence[str],
+             ) -> ml_collections.ConfigDict:
+    """Return a config with the sizes of "--config.mesh.AXIS=N": any axis, also one that the
+    experiment does not mention, since every axis is in every mesh.
+    """
+    for override in overrides:
+        axis, _, size = override.removeprefix("--config.mesh.").partition("=")
+        if not size.removeprefix("-").isdecimal():
+            raise ConfigError(f"{override}: expected a whole number of devices, such as "
+                              f"--config.mesh.{axis}=8, or -1 for those that are left.")
+        with config.unlocked():
+            config.mesh[axis] = int(size)
+    return config
 
 
 def parse_flag(path: str, overrides: Sequence[str]) -> ml_collections.ConfigDict:
@@ -118,9 +159,8 @@ def check_names(where: str, package: str, spec: Mapping[str, Any], supplied: Seq
     make = find_make(package, name)
     check_spec(f"{where} {name!r}", make, kwargs, dict.fromkeys(supplied))
     for key, value in kwargs.items():
-        nested = package_of(key)
-        if nested and isinstance(value, Mapping):
-            check_names(f"{where}.{key}", nested, value, ())
+        map_specs(key, value, f"{where}.{key}",
+                  lambda package, spec, where: check_names(where, package, spec, supplied))
 
 
 def check_run(config: Mapping[str, Any]) -> None:
@@ -137,13 +177,13 @@ def check_run(config: Mapping[str, Any]) -> None:
                 raise ConfigError(f'config needs "{key}"; see experiments/gpt/quickstart.py.')
         elif not (isinstance(config[key], dict) if kind is Mapping else
                   matches(config[key], kind)):
-            raise ConfigError(f"config.{key} = {config[key]!r}; expected {kind.__name__}.")
+            raise ConfigError(f"config.{key} = {config[key]!r}; expected {type_name(kind)}.")
     check_numbers(config)
+    read_optim(config["optim"])
     for key in SPECS:
-        package = package_of(key)
-        check_names(key, package, config[key], ("model",) if key == "evals" else ())
+        check_names(key, package_of(key), config[key], ("cache",))
     for label, spec in config.get("evals", {}).items():
-        check_names(f"evals.{label}", "evals", spec, ("model", "plain"))
+        check_names(f"evals.{label}", "evals", spec, ("model", "plain", "cache"))
     for label, spec in config.get("track", {}).items():
         check_writer(f"track.{label}", spec)
 
@@ -156,12 +196,31 @@ def check_writer(where: str, spec: Mapping[str, Any]) -> None:
     check_names(where, "track", spec, ("workdir", "settings", "total_steps", "start", "unit"))
 
 
+def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plain config that says everything: what it leaves out is in DEFAULTS."""
+    return {**DEFAULTS, **config}
+
+
+def checkpoint_root(workdir: pathlib.Path, config: Mapping[str, Any]) -> str:
+    """Return the folder or bucket of a run's checkpoints."""
+    return config.get("checkpoint_root") or str(workdir.absolute() / "checkpoints")
+
+
 def check_numbers(config: Mapping[str, Any]) -> None:
     """Raise ConfigError for sizes that cannot work on any machine."""
     for key in ("batch_size", "total_steps", "accumulate", "log_steps", "checkpoint_steps",
                 "keep_checkpoints"):
         if config[key] < 1:
             raise ConfigError(f"config.{key} = {config[key]}; expected at least 1.")
+    full = with_defaults(config)
+    for key, least in (("max_rejected", 1), ("rewinds", 0), ("keep_every", 0), ("workers", 0)):
+        if full[key] < least:
+            raise ConfigError(f"config.{key} = {full[key]}; expected at least {least}.")
+    if full["spike_factor"] and full["spike_factor"] <= 1:
+        raise ConfigError(f"config.spike_factor = {full['spike_factor']}; expected more than 1 "
+                          "(10 is usual), or 0 to judge only whether steps are finite.")
+    if full["stall_seconds"] <= 0:
+        raise ConfigError(f"config.stall_seconds = {full['stall_seconds']}; expected seconds > 0.")
     if config["compute_dtype"] not in DTYPES:
         raise ConfigError(f'compute_dtype "{config["compute_dtype"]}"; '
                           f"{nearest(config['compute_dtype'], DTYPES)}")

@@ -1,8 +1,10 @@
 """Config to trained state: build, restore or start, train, save; the same command continues."""
 
+import contextlib
+import dataclasses
 import importlib.metadata
-import json
 import pathlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,21 +12,36 @@ import jax
 from absl import logging
 
 from ssljax.core import sharding
-from ssljax.core.errors import CheckpointError, ConfigError
-from ssljax.core.files import write_json
+from ssljax.core.errors import ConfigError, Interrupted
 from ssljax.core.types import TrainState
 from ssljax.data.packing import PackedSource
 from ssljax.data.pipeline import batches
 from ssljax.data.stream import Stream
 from ssljax.runs.build import Method, build_evaluators, build_method, build_stream, work_per_step
-from ssljax.runs.config import check_run, config_differences
+from ssljax.runs.config import check_run, checkpoint_root, with_defaults
 from ssljax.runs.distributed import first_process_decides
 from ssljax.runs.tracking import make_writers
+from ssljax.runs.workdir import (
+    add_skip,
+    check_same_data,
+    claim_workdir,
+    read_skips,
+    rejection_log,
+)
+from ssljax.track.accelerator import read_accelerators
 from ssljax.train.checkpoint import Checkpoints
+from ssljax.train.chips import chip, chip_name
+from ssljax.train.flops import step_flops
 from ssljax.train.interrupt import stop_requests
-from ssljax.train.loop import Schedule, train
+from ssljax.train.ledger import Ledger
+from ssljax.train.loop import Hooks, Schedule, train
+from ssljax.train.meter import DivergedError, Meter, Work
+from ssljax.train.profile import Profiler
+from ssljax.train.program import count_compiling, make_program
+from ssljax.train.retention import Retention, check_best
 from ssljax.train.state import abstract_state, init_state
 from ssljax.train.step import make_train_step
+from ssljax.train.watchdog import watching
 
 VERSIONED = ("ssljax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -47,35 +64,6 @@ def check_devices(config: Mapping[str, Any]) -> None:
             f"microbatches); use {f'{low} or ' if low else ''}{low + unit}.")
 
 
-def claim_workdir(workdir: pathlib.Path, config: Mapping[str, Any]) -> None:
-    """Write the config into a new workdir, or make sure that an old one is of the same run.
-
-    Raises:
-        ConfigError: the workdir belongs to another experiment, or is some other folder.
-    """
-    path = workdir / "config.json"
-    if path.is_file():
-        found = config_differences(json.loads(path.read_text()), config)
-        if found:
-            raise ConfigError(f"Workdir {workdir} belongs to another experiment:\n  "
-                              + "\n  ".join(found) + "\nChoose another --workdir, or undo these "
-                              "changes to continue that run.")
-    elif workdir.is_dir() and any(workdir.iterdir()):
-        raise ConfigError(f"Workdir {workdir} is not empty and not a run of ssljax; choose another "
-                          "--workdir. Nothing in it was touched.")
-    write_json(path, config)
-
-
-def check_same_data(saved: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raise CheckpointError if a run would continue on other data than it began with."""
-    found = [f"{n}: {saved.get(n, 'absent')} when saved, {now.get(n, 'absent')} now"
-             for n in sorted(saved.keys() | now.keys()) if saved.get(n) != now.get(n)]
-    if found:
-        raise CheckpointError("The data of this run has changed since its checkpoint:\n  "
-                              + "\n  ".join(found) + "\nPut the old dataset back, or start a new "
-                              "run with another --workdir.")
-
-
 def start_or_restore(method: Method, checkpoints: Checkpoints, mesh: jax.sharding.Mesh | None,
                      fingerprint: Mapping[str, str]) -> TrainState:
     """Return the state of the newest sound checkpoint, or a fresh one; says which."""
@@ -91,77 +79,184 @@ def start_or_restore(method: Method, checkpoints: Checkpoints, mesh: jax.shardin
 
 def describe(stream: Stream, config: Mapping[str, Any]) -> None:
     """Log what the stream will give."""
-    if isinstance(stream.source, PackedSource):
-        fill = stream.source.plan.fill(stream.source.seq_len)
-        logging.info("%d packed rows an epoch, %.2f %% of positions filled.",
-                     len(stream.source), 100 * fill)
-    epochs = config["total_steps"] * config["batch_size"] / len(stream.source)
-    logging.info("%d steps are %.2f epochs.", config["total_steps"], epochs)
+    counts = stream.schedule.dealt(config["total_steps"] * config["batch_size"])
+    for (name, part), rows in zip(stream.parts.items(), counts, strict=True):
+        if isinstance(part, PackedSource):
+            logging.info("%s: %d packed rows an epoch, %.2f %% of positions filled.", name,
+                         len(part), 100 * part.plan.fill(part.seq_len))
+        logging.info("%s: %d steps are %.2f epochs.", name, config["total_steps"],
+                     rows / len(part))
 
 
-def pretrain(config: Mapping[str, Any], workdir: pathlib.Path) -> TrainState:
+def device_memory() -> dict[str, float]:
+    """Return bytes in use and their peak on this process's first device, {} where untold (CPU)."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    names = {"bytes_in_use": "device_memory_bytes", "peak_bytes_in_use": "device_memory_peak_bytes"}
+    return {name: float(stats[key]) for key, name in names.items() if key in stats}
+
+
+def work_of(config: Mapping[str, Any], method: Method) -> Work:
+    """Return what a step does; its FLOPs only where the chip's peak is known, since they take
+    a second to count.
+    """
+    units, unit = work_per_step(config, method.pretext)
+    kind = chip_name(jax.devices()[0].device_kind)
+    if kind in (None, "cpu"):
+        return Work(units, unit)
+    flops = step_flops(method.objective, method.pretext.views, method.pretext.spec,
+                       config["batch_size"], key=method.key, causal=unit == "tokens")
+    peak = chip(kind).fp32 if config["compute_dtype"] == "float32" else chip(kind).bf16
+    return Work(units, unit, flops.total, peak * jax.device_count())
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A config brought to life: what every attempt to train it shares."""
+
+    config: Mapping[str, Any]
+    workdir: pathlib.Path
+    method: Method
+    stream: Stream
+    mesh: jax.sharding.Mesh | None
+    train_step: Any
+    profile: tuple[int, int] | None
+
+    def checkpoints(self) -> Checkpoints:
+        """Open the run's checkpoints."""
+        config = self.config
+        return Checkpoints(checkpoint_root(self.workdir, config), retention=Retention(
+            config["keep_checkpoints"], config["keep_every"], config["keep_best"]))
+
+
+def build_run(config: Mapping[str, Any], workdir: pathlib.Path,
+              profile: tuple[int, int] | None) -> Run:
+    """Return the run of a plain config; claims the workdir.
+
+    Raises:
+        ConfigError: the config cannot work, or the workdir is another run's.
+        DataError: the data is missing or damaged.
+    """
+    check_run(config)
+    check_devices(config)
+    every = {label: spec.get("every", 0) for label, spec in config["evals"].items()}
+    check_best(config["keep_best"], every, config["checkpoint_steps"])
+    method = build_method(config)
+    train_step = make_train_step(
+        method.objective, method.tx, views=method.pretext.views, accumulate=config["accumulate"],
+        compute_dtype=config["compute_dtype"], spike_factor=config["spike_factor"],
+        log_steps=config["log_steps"], total_steps=config["total_steps"])
+    stream = build_stream(config, method.pretext)
+    first_process_decides(lambda: claim_workdir(workdir, config))
+    mesh = sharding.make_mesh(config["mesh"]) if jax.device_count() > 1 else None
+    return Run(config, workdir, method, stream, mesh, jax.jit(train_step, donate_argnums=0),
+               profile)
+
+
+def pretrain(config: Mapping[str, Any], workdir: pathlib.Path, *,
+             profile: tuple[int, int] | None = None, age: float = 0.0) -> TrainState:
     """Train as a plain config says, from where `workdir` left off.
 
     Args:
         config: plain data, see runs.config.KEYS.
-        workdir: config.json, metrics.jsonl, tensorboard/ and checkpoints/ go here.
+        workdir: config.json, metrics.jsonl, ledger.jsonl, tensorboard/ and checkpoints/ go here.
+        profile: first and last step of an XLA profile, written to workdir/profile.
+        age: seconds this process had spent on starting, for the ledger.
 
     Raises:
         ConfigError: the config cannot work, or the workdir is another run's.
         DataError: the data is missing or damaged.
         CheckpointError: a checkpoint cannot be written, or is of another run.
+        DivergedError: too many steps in a row were rejected, and no rewind is left.
         Interrupted: asked to stop; saved.
     """
-    check_run(config)
-    check_devices(config)
-    method = build_method(config)
-    train_step = make_train_step(method.objective, method.tx, views=method.pretext.views,
-                                 accumulate=config["accumulate"],
-                                 compute_dtype=config["compute_dtype"])
-    stream = build_stream(config, method.pretext)
-    first_process_decides(lambda: claim_workdir(workdir, config))
-    checkpoints = Checkpoints(workdir.absolute() / "checkpoints", keep=config["keep_checkpoints"])
-    mesh = sharding.make_mesh(config["mesh"]) if jax.device_count() > 1 else None
-    with sharding.use_mesh(mesh):
-        return run(config, workdir, method, stream, checkpoints, mesh,
-                   jax.jit(train_step, donate_argnums=0))
+    began = time.perf_counter()
+    run = build_run(with_defaults(config), workdir, profile)
+    with sharding.use_mesh(run.mesh):
+        while True:
+            try:
+                return attempt(run, age=age + time.perf_counter() - began)
+            except DivergedError as err:
+                if len(read_skips(workdir)) >= run.config["rewinds"]:
+                    raise
+                rewind(run, err)
+                age, began = 0.0, time.perf_counter()
 
 
-def run(config: Mapping[str, Any], workdir: pathlib.Path, method: Method, stream: Stream,
-        checkpoints: Checkpoints, mesh: jax.sharding.Mesh | None, train_step: Any) -> TrainState:
-    """Train inside the mesh, and close what was opened whatever happens."""
-    total, fingerprint = config["total_steps"], stream.fingerprint()
-    state = start_or_restore(method, checkpoints, mesh, fingerprint)
-    start = int(state.step)
+def rewind(run: Run, diverged: DivergedError) -> None:
+    """Go back to the newest checkpoint before the steps that failed; skip the batches since."""
+    checkpoints = run.checkpoints()
+    step = checkpoints.choose(before=diverged.step - diverged.in_a_row + 1) or 0
+    checkpoints.close()
+    batches = diverged.step - step
+    first_process_decides(lambda: add_skip(run.workdir, step, batches))
+    logging.warning("%s Going back to step %d and skipping %d batches.", diverged, step, batches)
+
+
+def attempt(run: Run, *, age: float) -> TrainState:
+    """Train from the newest checkpoint to the end, closing what was opened whatever happens."""
+    first = jax.process_index() == 0
+    ledger = Ledger(run.workdir / "ledger.jsonl" if first else None,
+                    total=run.config["total_steps"], age=age)
+    ending = "failed"
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: ledger.close(ending))
+        stack.callback(count_compiling(ledger))
+        try:
+            state = train_on(run, ledger, stack)
+            ending = "finished"
+        except (Interrupted, KeyboardInterrupt):
+            ending = "interrupted"
+            raise
+    return state
+
+
+def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainState:
+    """Restore or start, then train to the end; what must be closed goes on the stack."""
+    config, method, workdir = run.config, run.method, run.workdir
+    checkpoints = run.checkpoints()
+    stack.callback(checkpoints.close)
+    fingerprint, skips = run.stream.fingerprint(), read_skips(workdir)
+    with ledger.spend("restore"):
+        state = start_or_restore(method, checkpoints, run.mesh, fingerprint)
+    start, total = int(state.step), config["total_steps"]
     if start >= total:
         print(f"Already trained: {start} of {total} steps in {workdir}.", flush=True)
-        checkpoints.close()
         return state
-    describe(stream, config)
-    units, unit = work_per_step(config, method.pretext)
-    items = {"config": config, "versions": versions()}
+    describe(run.stream, config)
 
-    def save(state: TrainState, step: int) -> None:
-        data = {"step": step, "fingerprint": fingerprint}
-        checkpoints.save(state, step, {**items, "data": data})
+    def save(state: TrainState, step: int, metrics: Mapping[str, float]) -> None:
+        data = {"step": step, "fingerprint": fingerprint, "skips": skips}
+        checkpoints.save(state, step, {"config": config, "versions": versions(), "data": data,
+                                       "judgements": dict(metrics)})
 
-    writers = make_writers(config, workdir, start=start, unit=unit)
-    rows = batches(stream, start=start, host=jax.process_index(), hosts=jax.process_count(),
-                   place=lambda batch: sharding.place_batch(mesh, batch),
-                   workers=config.get("workers", 0))
-    try:
-        with stop_requests() as stop:
-            state = train(
-                state, train_step, rows, save=save, wait=checkpoints.wait, writers=writers,
-                schedule=Schedule(total, config["log_steps"], config["checkpoint_steps"], units,
-                                  unit),
-                evaluators=build_evaluators(config, method), learning_rate=method.learning_rate,
-                stop=stop)
-    finally:
-        rows.close()
-        for writer in writers:
-            writer.close()
-        checkpoints.close()
+    schedule = Schedule(total, config["log_steps"], config["checkpoint_steps"])
+    work = work_of(config, method)
+    writers = make_writers(config, workdir, start=start, unit=work.unit)
+    for writer in writers:
+        stack.callback(writer.close)
+    meter = Meter(
+        start=start, due=schedule.logs, work=work, writers=writers, ledger=ledger,
+        learning_rate=method.learning_rate, max_rejected=config["max_rejected"],
+        gauges=lambda: {**device_memory(), **read_accelerators()},
+        on_reject=(rejection_log(workdir, config["seed"], skips) if jax.process_index() == 0
+                   else lambda rejection: None))
+    stack.callback(meter.close)
+    rows = batches(run.stream, start=start, host=jax.process_index(), hosts=jax.process_count(),
+                   place=lambda batch: sharding.place_batch(run.mesh, batch),
+                   workers=config["workers"], skips=skips)
+    stack.callback(rows.close)
+    watchdog = stack.enter_context(watching(workdir, config["stall_seconds"]))
+    profiler = Profiler(workdir / "profile", run.profile, start)
+    stack.callback(profiler.close)
+
+    def beat(step: int) -> None:
+        watchdog.beat(step)
+        profiler.beat(step)
+
+    hooks = Hooks(save, checkpoints.wait, stack.enter_context(stop_requests()), beat)
+    state = train(state, make_program(run.train_step, ledger), rows, schedule=schedule,
+                  hooks=hooks, meter=meter, ledger=ledger,
+                  evaluators=build_evaluators(config, method))
     if jax.process_index() == 0:
         print(f"Trained {total} steps. Next: ssljax evaluate {workdir}", flush=True)
     return state

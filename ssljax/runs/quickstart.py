@@ -16,11 +16,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from ssljax.core.errors import DataError, Interrupted, SsljaxError
-from ssljax.core.files import write_json
+from ssljax.core.files import read_json_lines, write_json
 from ssljax.sources import token_shards
 from ssljax.sources.manifest import read_manifest
 from ssljax.tokenizers import bpe
-from ssljax.track import jsonl
 
 CONFIG = "experiments/gpt/quickstart.py"
 TRIAL_STEPS = 20            # of the run that measures this machine's speed
@@ -95,7 +94,7 @@ def training_overrides(data: pathlib.Path) -> list[str]:
 
 def measured_step_seconds(run: pathlib.Path) -> float:
     """Return the seconds a step took in a run, by its last logged rates."""
-    rows = jsonl.read(run / "metrics.jsonl")[-2:]
+    rows = read_json_lines(run / "metrics.jsonl")[-2:]
     config = json.loads((run / "config.json").read_text())
     tokens = config["batch_size"] * config["pretext"]["seq_len"]
     return tokens * len(rows) / sum(row["tokens_per_second"] for row in rows)

@@ -5,9 +5,12 @@ import json
 import pathlib
 from typing import Any
 
+from etils import epath
+
 from ssljax.core.errors import CheckpointError
 from ssljax.core.types import Model, Objective, Params, Pretext, PyTree
 from ssljax.runs.build import build_method
+from ssljax.runs.config import checkpoint_root
 from ssljax.train.checkpoint import load_items, load_step, newest_sound
 from ssljax.train.state import abstract_state
 
@@ -62,7 +65,8 @@ def load_run(path: str | pathlib.Path, step: int | None = None) -> Restored:
         CheckpointError: no run there, no such step, or it is damaged.
     """
     run = pathlib.Path(path).absolute()
-    root = run / "checkpoints"
+    told = run / "config.json"
+    root = epath.Path(checkpoint_root(run, json.loads(told.read_text()) if told.is_file() else {}))
     if not root.is_dir():
         raise CheckpointError(f"{path} is not a run: it has no checkpoints/. Give the --workdir of "
                               "`ssljax pretrain`.")

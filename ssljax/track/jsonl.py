@@ -4,19 +4,8 @@ import json
 import pathlib
 from collections.abc import Mapping
 
-from ssljax.core.files import write_atomic
+from ssljax.core.files import read_json_lines, write_atomic
 from ssljax.core.types import Writer
-
-
-def read(path: pathlib.Path) -> list[dict[str, float]]:
-    """Return the logged steps of a metrics file; a line cut by a crash is left out."""
-    rows = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
 
 
 def make(path: pathlib.Path, *, start: int) -> Writer:
@@ -24,7 +13,7 @@ def make(path: pathlib.Path, *, start: int) -> Writer:
 
     Lines of later steps, which a killed run logged and a resumed one will log again, are removed.
     """
-    kept = [row for row in read(path) if row["step"] <= start]
+    kept = [row for row in read_json_lines(path) if row["step"] <= start]
     write_atomic(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
     file = path.open("a")
 

@@ -1,16 +1,19 @@
 """Checkpoints through Orbax (v1): asynchronous, atomic, verified before they are trusted.
 
-One directory per step under <workdir>/checkpoints: the state, the resolved config, the data
-fingerprint and the versions that wrote it, and checksums of all of them. Restoring takes the newest
-step that passes verification; damaged ones are moved to quarantine/, never deleted.
+One directory per step under the root: the state, the resolved config, the data fingerprint, the
+judgements and the versions of that step, and checksums of all of them. Restoring takes the newest
+step that passes verification; damaged ones are moved to quarantine/, never deleted. The root may be
+a bucket (gs://..., s3://...): every access goes through etils or tensorstore.
 """
 
-import pathlib
+import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 from absl import logging
+from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
@@ -18,14 +21,19 @@ from ssljax.core.errors import CheckpointError
 from ssljax.core.tree import named_leaves
 from ssljax.core.types import PyTree, TrainState
 from ssljax.train import integrity
+from ssljax.train.retention import Retention
 
-JSON_ITEMS = ("config", "data", "versions")
+JSON_ITEMS = ("config", "data", "judgements", "versions")
 TIMEOUT_S = 600
+FAILURES = 2            # failed saves in a row that end a run: one may be a passing fault
+SPARE = 1.1             # free bytes a save needs, as a multiple of the state's
 TEMPORARY = ".orbax-checkpoint-tmp"
 
 
 def explain(err: BaseException) -> str:
     """Return the cause of a failed save in the user's words."""
+    if isinstance(err, CheckpointError):
+        return str(err)
     text = str(err)
     if "RESOURCE_EXHAUSTED" in text or "No space left" in text:
         return "the disk is full; free some space"
@@ -36,14 +44,21 @@ def explain(err: BaseException) -> str:
     return f"{type(err).__name__}: {text.splitlines()[0][:300] if text else ''}"
 
 
-def step_dirs(root: pathlib.Path) -> dict[int, pathlib.Path]:
+def step_dirs(root: epath.PathLike) -> dict[int, epath.Path]:
     """Return the finished steps under `root`, oldest first."""
+    root = epath.Path(root)
     names = [p for p in root.iterdir() if p.name.isdigit()] if root.is_dir() else []
     return {int(p.name): p for p in sorted(names, key=lambda p: int(p.name))}
 
 
-def newest_sound(root: pathlib.Path, *, step: int | None = None) -> tuple[int | None, list[str]]:
+def newest_sound(root: epath.PathLike, *, step: int | None = None, before: int | None = None,
+                 ) -> tuple[int | None, list[str]]:
     """Return the newest undamaged step (or `step` itself), and what is wrong with newer ones.
+
+    Args:
+        root: the folder of the steps.
+        step: the only one that will do.
+        before: only steps below it will do.
 
     Raises:
         CheckpointError: `step` was asked for and is absent or damaged.
@@ -52,7 +67,8 @@ def newest_sound(root: pathlib.Path, *, step: int | None = None) -> tuple[int | 
     if step is not None and step not in steps:
         raise CheckpointError(f"{root} has no step {step}; it has "
                               f"{', '.join(map(str, steps)) or 'none'}.")
-    for number in reversed(steps) if step is None else [step]:
+    candidates = [s for s in reversed(steps) if before is None or s < before]
+    for number in candidates if step is None else [step]:
         damage = integrity.find_damage(steps[number])
         if damage is None:
             return number, problems
@@ -60,6 +76,18 @@ def newest_sound(root: pathlib.Path, *, step: int | None = None) -> tuple[int | 
     if step is not None:
         raise CheckpointError(f"{problems[0]}. Leave --step out to use the newest good one.")
     return None, problems
+
+
+def check_space(root: epath.Path, state: TrainState) -> None:
+    """Raise CheckpointError if a save cannot fit on the disk; a bucket has no end."""
+    if "://" in str(root):
+        return
+    needed = sum(x.nbytes for x in jax.tree.leaves(state._replace(key=())))
+    free = shutil.disk_usage(root).free
+    if free < SPARE * needed:
+        raise CheckpointError(
+            f"{root} has {free / 2**20:,.0f} MiB free and a checkpoint takes "
+            f"{needed / 2**20:,.0f} MiB; free some space or keep fewer (keep_checkpoints)")
 
 
 def differences(saved: PyTree, wanted: PyTree) -> list[str]:
@@ -89,13 +117,13 @@ def orbax_context() -> ocp.Context:
     return context
 
 
-def load_items(step_dir: pathlib.Path) -> dict[str, Any]:
+def load_items(step_dir: epath.Path) -> dict[str, Any]:
     """Return the JSON items of a step."""
     with orbax_context():
         return ocp.load_checkpointables(step_dir, dict.fromkeys(JSON_ITEMS))
 
 
-def load_step(step_dir: pathlib.Path, state: TrainState, *, skip: Sequence[str] = (),
+def load_step(step_dir: epath.Path, state: TrainState, *, skip: Sequence[str] = (),
               ) -> tuple[TrainState, dict[str, Any]]:
     """Return the state of a step, laid out as the abstract `state` says, and its JSON items.
 
@@ -133,31 +161,34 @@ def comparable(fields: Mapping[str, Any], skip: Sequence[str]) -> dict[str, Any]
 class Checkpoints:
     """The checkpoints of one run; made on every process, closed with `close`."""
 
-    def __init__(self, root: pathlib.Path, *, keep: int = 3):
+    def __init__(self, root: epath.PathLike, *, retention: Retention | None = None):
         """Open or create `root`; unfinished saves of a killed run are swept away.
 
         Args:
-            root: the folder of the steps.
-            keep: how many of the newest steps stay.
+            root: the folder or bucket of the steps.
+            retention: which finished steps stay; the three newest unless told.
 
         Raises:
             CheckpointError: the folder cannot be written.
         """
-        self.root = root
-        self._saving = 0
+        self.root = epath.Path(root)
+        self._retention = retention or Retention()
+        self._saving: int | None = None
+        self._failures = 0
+        self._judgements: dict[int, Mapping[str, float]] = {}
+        self._deleting: threading.Thread | None = None
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            probe = root / f".writable-{jax.process_index()}"
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".writable-{jax.process_index()}"
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as err:
             raise CheckpointError(f"Cannot write checkpoints to {root}: {err.strerror}. Choose "
                                   "another --workdir or change its permissions.") from err
-        policy = ocp.training.preservation_policies.LatestN(keep)
         self._orbax = ocp.training.Checkpointer(
-            root, context=self._context(), cleanup_tmp_directories=True,
+            self.root, context=self._context(), cleanup_tmp_directories=True,
             save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-            preservation_policy=policy)
+            preservation_policy=ocp.training.preservation_policies.PreserveAll())
 
     def _context(self) -> ocp.Context:
         context = orbax_context()
@@ -172,44 +203,84 @@ class Checkpoints:
     def save(self, state: TrainState, step: int, items: Mapping[str, Any]) -> None:
         """Start saving `state` and the JSON items; returns when the arrays have been copied.
 
+        A single failure is logged and training goes on to the next checkpoint.
+
         Args:
             state: the state after `step` steps.
             step: its number; every process must call with the same.
             items: one JSON value for each of JSON_ITEMS.
 
         Raises:
-            CheckpointError: this save could not start, or the one before it failed.
+            CheckpointError: FAILURES saves in a row failed.
         """
-        self.wait()
+        try:
+            self.wait()
+        except CheckpointError as err:
+            self._forgive(err)
         self._saving = step
         try:
+            check_space(self.root, state)
             self._orbax.save_checkpointables_async(step, {"state": state, **items})
-        except (ValueError, OSError, TimeoutError) as err:
-            raise CheckpointError(
-                f"Checkpoint {step} in {self.root} failed: {explain(err)}.") from err
+            self._judgements[step] = items["judgements"]
+        except (ValueError, OSError, TimeoutError, CheckpointError) as err:
+            self._saving = None
+            self._forgive(CheckpointError(
+                f"Checkpoint {step} in {self.root} failed: {explain(err)}."), err)
+
+    def _forgive(self, failure: CheckpointError, cause: BaseException | None = None) -> None:
+        """Count a failed save; raise it if there were too many in a row."""
+        self._failures += 1
+        if self._failures >= FAILURES:
+            raise failure from cause
+        logging.error("%s The run goes on; the next failure in a row ends it.", failure)
 
     def wait(self) -> None:
-        """Return when the save in progress is on disk.
+        """Return when the save in progress is on disk, and drop what need not stay.
 
         Raises:
             CheckpointError: it failed.
         """
+        if self._saving is None:
+            return
+        step = self._saving
         try:
             self._orbax.wait()
         except (ValueError, OSError, TimeoutError) as err:
-            raise CheckpointError(f"Checkpoint {self._saving} in {self.root} failed: "
+            raise CheckpointError(f"Checkpoint {step} in {self.root} failed: "
                                   f"{explain(err)}. Older checkpoints are untouched.") from err
+        finally:
+            self._saving = None
+        self._failures = 0
+        self._prune()
 
-    def choose(self) -> int | None:
-        """Return the newest sound step, the same everywhere; quarantine damaged ones."""
+    def _prune(self) -> None:
+        """Delete the steps that need not stay, in the background."""
+        if self._deleting is not None:
+            self._deleting.join()
+        if jax.process_index():
+            return
+        steps = step_dirs(self.root)
+        kept = self._retention.kept({s: self._judgements.get(s, {}) for s in steps})
+        doomed = [path for step, path in steps.items() if step not in kept]
+        self._deleting = threading.Thread(target=lambda: [delete_step(p) for p in doomed])
+        self._deleting.start()
+
+    def choose(self, *, before: int | None = None) -> int | None:
+        """Return the newest sound step below `before`, the same everywhere.
+
+        Newer ones are damaged, or will be trained again: they are moved to quarantine/.
+        """
         chosen = -1
         if jax.process_index() == 0:
-            sound, problems = newest_sound(self.root)
+            sound, problems = newest_sound(self.root, before=before)
             chosen = -1 if sound is None else sound
             for problem in problems:
                 logging.warning("%s; using %s instead.", problem,
                                 f"step {chosen}" if chosen >= 0 else "a fresh start")
             self._quarantine(chosen)
+            self._judgements = {step: load_items(path)["judgements"]
+                             for step, path in step_dirs(self.root).items()
+                             if self._retention.best and integrity.find_damage(path) is None}
         if jax.process_count() > 1:
             chosen = int(multihost_utils.broadcast_one_to_all(chosen))
         self._orbax.reload()
@@ -229,5 +300,15 @@ class Checkpoints:
 
     def close(self) -> None:
         """Finish the save in progress and release Orbax's threads."""
-        self.wait()
-        self._orbax.close()
+        try:
+            self.wait()
+        finally:
+            if self._deleting is not None:
+                self._deleting.join()
+            self._orbax.close()
+
+
+def delete_step(path: epath.Path) -> None:
+    """Delete a step so that a crash in between leaves nothing that looks whole."""
+    (path / integrity.NAME).unlink(missing_ok=True)
+    path.rmtree()

@@ -3,28 +3,36 @@
 A bit flipped in an array file of a finished step loads silently wrong without them.
 """
 
+import hashlib
 import json
-import pathlib
 
-from ssljax.core.files import sha256, write_json
+from etils import epath
 
 NAME = "_integrity.json"
 # Written or changed by Orbax after the checksums are taken, and no proof of anything.
 LATER = {NAME, "_CHECKPOINT_METADATA", "commit_success.txt"}
 
 
-def files_of(step_dir: pathlib.Path) -> list[pathlib.Path]:
+def sha256(path: epath.Path) -> str:
+    """Return the hex SHA-256 of a file's content, on a disk or in a bucket."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_of(step_dir: epath.Path) -> list[epath.Path]:
     """Return the files of a step that its checksums cover, sorted."""
-    return sorted(p for p in step_dir.rglob("*") if p.is_file() and p.name not in LATER)
+    return sorted(folder / name for folder, _, names in epath.Path(step_dir).walk()
+                  for name in names if name not in LATER)
 
 
-def write_checksums(step_dir: pathlib.Path) -> None:
+def write_checksums(step_dir: epath.Path) -> None:
     """Write size and SHA-256 of every file of a step into it."""
-    sums = {str(p.relative_to(step_dir)): [p.stat().st_size, sha256(p)] for p in files_of(step_dir)}
-    write_json(step_dir / NAME, sums)
+    sums = {str(p.relative_to(step_dir)): [p.stat().length, sha256(p)] for p in files_of(step_dir)}
+    # The step's folder gets its name only after this: no reader can see half of the file.
+    (step_dir / NAME).write_text(json.dumps(sums, indent=2, sort_keys=True) + "\n")
 
 
-def find_damage(step_dir: pathlib.Path) -> str | None:
+def find_damage(step_dir: epath.Path) -> str | None:
     """Return what is wrong with a step, naming the file, or None."""
     try:
         sums = json.loads((step_dir / NAME).read_text())
@@ -36,8 +44,8 @@ def find_damage(step_dir: pathlib.Path) -> str | None:
         path = step_dir / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size} bytes; {size} were written"
+        if path.stat().length != size:
+            return f"{name} has {path.stat().length} bytes; {size} were written"
         if sha256(path) != digest:
             return f"{name} has changed since it was written (SHA-256 differs)"
     return None

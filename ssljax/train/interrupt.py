@@ -1,6 +1,7 @@
 """Notice that a run is asked to stop, and let it stop between steps."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -10,20 +11,25 @@ from jax.experimental import multihost_utils
 
 from ssljax.core.errors import Interrupted
 
-EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}     # see core.errors.Interrupted
+# See core.errors.Interrupted. SIGUSR1 is what Slurm's --signal=USR1@120 sends before a time limit.
+EXIT_CODES = {signal.SIGTERM: 75, signal.SIGUSR1: 75, signal.SIGINT: 130}
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[int], int | None]]:
     """Yield a function step -> exit code to stop with, or None to go on.
 
-    One process: SIGTERM and the first Ctrl-C are noted; a second Ctrl-C interrupts at once.
-    Several: jax.distributed catches SIGTERM itself and brings all processes to one common step;
-    a Python handler would silence it.
+    One process: SIGTERM, SIGUSR1 and the first Ctrl-C are noted; a second Ctrl-C interrupts at
+    once. Several: jax.distributed catches SIGTERM itself and brings all processes to one common
+    step; a Python handler would silence it, so SIGUSR1 is passed on as SIGTERM.
     """
     if jax.process_count() > 1:
-        yield lambda step: (EXIT_CODES[signal.SIGTERM]
-                            if multihost_utils.reached_preemption_sync_point(step) else None)
+        before = signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        try:
+            yield lambda step: (EXIT_CODES[signal.SIGTERM]
+                                if multihost_utils.reached_preemption_sync_point(step) else None)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
         return
     seen: list[int] = []
 

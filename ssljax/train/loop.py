@@ -2,19 +2,15 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
-from absl import logging
 
-from ssljax.core.errors import SsljaxError
-from ssljax.core.types import Batch, Evaluator, TrainState, Writer
+from ssljax.core.types import Batch, Evaluator, PyTree, TrainState
 from ssljax.train.interrupt import interrupted
-from ssljax.train.step import StepMetrics, TrainStep
-
-
-class DivergedError(SsljaxError):
-    """No step was accepted for a while: the loss or its gradient is not finite."""
+from ssljax.train.ledger import Ledger
+from ssljax.train.meter import Meter
+from ssljax.train.step import TrainStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,137 +20,119 @@ class Schedule:
     total: the last step.
     log: steps between logged metrics.
     checkpoint: steps between checkpoints; one is always written at the end.
-    units: how many tokens or images a step consumes, for the rate.
-    unit: "tokens" or "images".
     """
 
     total: int
     log: int
     checkpoint: int
-    units: int
-    unit: str
+
+    def logs(self, step: int) -> bool:
+        """Say whether `step` is logged."""
+        return step % self.log == 0 or step == self.total
+
+    def saves(self, step: int) -> bool:
+        """Say whether the state after `step` is saved."""
+        return step % self.checkpoint == 0 or step == self.total
 
 
-class Meter:
-    """Turns device metrics into logged numbers, one step late so that the device never waits."""
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """What the loop calls besides the step.
 
-    def __init__(self, schedule: Schedule, writers: Sequence[Writer],
-                 learning_rate: Callable[[int], float], start: int):
-        """Start the clock at step `start`."""
-        self._schedule, self._writers, self._learning_rate = schedule, writers, learning_rate
-        self._pending: tuple[int, StepMetrics] | None = None
-        self._clock, self._step = time.perf_counter(), start
-        self._began = self._clock
-        self._rejected, self._rejected_logged = 0.0, 0.0
-        self.data_wait = 0.0
+    save:   (state, step, metrics) starts a checkpoint; metrics are the judgements of this step
+    wait:   returns when the last checkpoint is on disk
+    stop:   step -> exit code when the run is asked to stop
+    beat:   (step), once a step, for watchdogs and profilers
+    params: state -> the parameters that are judged, such as their average
+    """
 
-    def add(self, step: int, metrics: StepMetrics) -> None:
-        """Take the metrics of a step that may still be running; log an earlier one."""
-        self._rejected = self._rejected + metrics["rejected"]
-        self.flush()
-        if step % self._schedule.log == 0 or step == self._schedule.total:
-            self._pending = (step, {**metrics, "rejected": self._rejected})
-
-    def flush(self) -> None:
-        """Log the step that waits to be logged, if one does.
-
-        Raises:
-            DivergedError: none of the steps since the last log was accepted.
-        """
-        if self._pending is None:
-            return
-        step, metrics = self._pending
-        self._pending = None
-        scalars = {n: float(x) for n, x in jax.device_get(metrics).items()}
-        now, steps = time.perf_counter(), step - self._step
-        seconds = max(now - self._clock, 1e-9)
-        scalars |= {
-            f"{self._schedule.unit}_per_second": steps * self._schedule.units / seconds,
-            "learning_rate": self._learning_rate(step - 1), "seconds": now - self._began,
-            "data_wait": self.data_wait / seconds}
-        self.write(step, scalars)
-        rejected = scalars["rejected"] - self._rejected_logged
-        self._clock, self._step, self.data_wait = now, step, 0.0
-        self._rejected_logged = scalars["rejected"]
-        if rejected >= steps > 1:
-            raise DivergedError(
-                f"All {steps} steps up to {step} were rejected: loss {scalars['loss']}, gradient "
-                f"norm {scalars['grad_norm']}. Nothing was updated; lower optim.lr or raise "
-                "schedule.warmup_steps, and look at the data of these steps.")
-
-    def write(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Hand numbers of a step to every writer."""
-        for writer in self._writers:
-            writer.write(step, scalars)
-
-    def restart_clock(self) -> None:
-        """Leave the time since the last log (compilation, evaluation) out of the next rate."""
-        self._clock, self.data_wait = time.perf_counter(), 0.0
+    save: Callable[[TrainState, int, Mapping[str, float]], None]
+    wait: Callable[[], None]
+    stop: Callable[[int], int | None]
+    beat: Callable[[int], None] = lambda step: None
+    params: Callable[[TrainState], PyTree] = lambda state: state.params
 
 
-def judge(evaluators: Mapping[str, Evaluator], state: TrainState, step: int,
-          meter: Meter) -> None:
-    """Run the evaluators that are due at `step` and log "<label>/<name>"."""
-    due = {n: e for n, e in evaluators.items() if e.every and step % e.every == 0}
-    for label, evaluator in due.items():
-        results = evaluator.run(state.params, state.extra)
-        meter.write(step, {f"{label}/{name}": value for name, (value, _) in results.items()})
-    if due:
-        meter.restart_clock()
-
-
-def first_step(train_step: TrainStep, state: TrainState, batch: Batch,
-               ) -> tuple[TrainState, StepMetrics]:
-    """Take a step and wait for it, so that compilation is not counted as training."""
-    began = time.perf_counter()
-    state, metrics = jax.block_until_ready(train_step(state, batch))
-    logging.info("First step, with compilation: %.1f s.", time.perf_counter() - began)
-    return state, metrics
+def judge(evaluators: Mapping[str, Evaluator], params: PyTree, extra: PyTree) -> dict[str, float]:
+    """Return "<label>/<name>" -> value of every evaluator."""
+    return {f"{label}/{name}": value for label, evaluator in evaluators.items()
+            for name, (value, _) in evaluator.run(params, extra).items()}
 
 
 def train(state: TrainState, train_step: TrainStep, batches: Iterator[Batch], *,
-          schedule: Schedule, save: Callable[[TrainState, int], None], wait: Callable[[], None],
-          writers: Sequence[Writer], evaluators: Mapping[str, Evaluator],
-          learning_rate: Callable[[int], float], stop: Callable[[int], int | None],
-          ) -> TrainState:
+          schedule: Schedule, hooks: Hooks, meter: Meter, ledger: Ledger,
+          evaluators: Mapping[str, Evaluator]) -> TrainState:
     """Run from the state's step to the schedule's last; return the final state.
 
     Args:
         state: where to start.
-        train_step: the jitted step; donates its state.
+        train_step: the compiled step; donates its state.
         batches: batch of the state's step first.
         schedule: when to log, save and end.
-        save: (state, step) starts a checkpoint.
-        wait: returns when the last checkpoint is on disk.
-        writers: where metrics go.
+        hooks: what else is called.
+        meter: takes every step's metrics.
+        ledger: takes every second.
         evaluators: label -> evaluator, run when due.
-        learning_rate: step -> learning rate, for the log.
-        stop: step -> exit code when the run is asked to stop.
 
     Raises:
         Interrupted: asked to stop; everything is saved.
         DivergedError: the run no longer learns; the last good checkpoint is kept.
     """
     start = int(state.step)
-    meter = Meter(schedule, writers, learning_rate, start)
-    for step in range(start + 1, schedule.total + 1):
-        began = time.perf_counter()
-        batch = next(batches)
-        meter.data_wait += time.perf_counter() - began
-        if step == start + 1:
-            state, metrics = first_step(train_step, state, batch)
-            meter.restart_clock()
-        else:
+    ledger.resumed(start)
+    with ledger.spend("step"):
+        for step in range(start + 1, schedule.total + 1):
+            batch = fetch(batches, meter, ledger, first=step == start + 1)
             state, metrics = train_step(state, batch)
-        meter.add(step, metrics)
-        exit_code = stop(step)
-        if step % schedule.checkpoint == 0 or step == schedule.total or exit_code is not None:
-            meter.flush()
-            save(state, step)
-        judge(evaluators, state, step, meter)
-        if exit_code is not None and step < schedule.total:
-            wait()
-            raise interrupted(step, exit_code)
-    meter.flush()
-    wait()
+            if step == start + 1:
+                meter.restart_clock()
+            meter.add(step, metrics)
+            hooks.beat(step)
+            exit_code = hooks.stop(step)
+            after_step(state, step, exit_code, schedule, hooks, meter, ledger, evaluators)
+        meter.flush()
+    with ledger.spend("save"):
+        hooks.wait()
     return state
+
+
+def fetch(batches: Iterator[Batch], meter: Meter, ledger: Ledger, *, first: bool) -> Batch:
+    """Return the next batch, and count the time the device had to wait for it."""
+    if first:       # nothing runs yet: reading the first batch is waiting for data
+        with ledger.spend("data_wait"):
+            return next(batches)
+    requested = time.perf_counter()
+    batch = next(batches)
+    meter.waited(requested, time.perf_counter())
+    return batch
+
+
+def after_step(state: TrainState, step: int, exit_code: int | None, schedule: Schedule,
+               hooks: Hooks, meter: Meter, ledger: Ledger,
+               evaluators: Mapping[str, Evaluator]) -> None:
+    """Judge, save and stop where that is due after `step`; each in its bucket.
+
+    Raises:
+        Interrupted: asked to stop.
+    """
+    due = {n: e for n, e in evaluators.items() if e.every and step % e.every == 0}
+    saves = schedule.saves(step) or exit_code is not None
+    if not due and not saves:
+        return
+    meter.flush()       # the device's work ends here, so that it is not counted as saving
+    results: dict[str, float] = {}
+    if due:
+        with ledger.spend("evaluate"):
+            results = judge(due, hooks.params(state), state.extra)
+        meter.write(step, results)
+    if saves:
+        with ledger.spend("save"):
+            jax.block_until_ready(state)
+            hooks.save(state, step, results)
+        ledger.flush()
+    if exit_code is not None and step < schedule.total:
+        with ledger.spend("save"):
+            hooks.wait()
+        raise interrupted(step, exit_code)
+    if due:
+        meter.restart_clock()

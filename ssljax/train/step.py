@@ -11,9 +11,11 @@ from ssljax.core.errors import ConfigError
 from ssljax.core.sharding import split_batch
 from ssljax.core.tree import cast_floating
 from ssljax.core.types import Batch, Key, Objective, Params, PyTree, TrainState
+from ssljax.train.guard import judge
+from ssljax.train.norms import block_norms
 from ssljax.train.state import with_views
 
-StepMetrics = dict[str, jax.Array]
+StepMetrics = dict[str, Any]        # name -> float32 []; norms -> {kind: {block: float32}}
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
 Sums = tuple[jax.Array, jax.Array, Params, dict[str, Any]]      # loss, weight, grads, metrics
 
@@ -58,13 +60,25 @@ def accumulated(sums: Callable[..., tuple[Sums, PyTree]], parts: int,
     return over_parts
 
 
+def norms_when(due: jax.Array, tree: PyTree) -> dict[str, jax.Array]:
+    """Return the norms of a tree's blocks on the steps that are logged, zeros on all others.
+
+    A pass over all weights is a percent of a small step; the cond spares it where nobody looks.
+    """
+    shapes = jax.eval_shape(block_norms, tree)
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    return jax.lax.cond(due, block_norms, lambda _: zeros, tree)
+
+
 def make_train_step(objective: Objective, tx: optax.GradientTransformation, *,
                     views: Callable[[Key, Batch], Batch], accumulate: int = 1,
-                    compute_dtype: str = "float32") -> TrainStep:
+                    compute_dtype: str = "float32", spike_factor: float = 0.0,
+                    log_steps: int = 1, total_steps: int = 0) -> TrainStep:
     """Return a pure (state, batch) -> (state, metrics), to be jitted with the state donated.
 
-    A step whose loss or gradient is not finite changes nothing but the step number: parameters,
-    optimizer state and `extra` stay together, and `rejected` is 1 in the metrics.
+    A step whose loss or gradient is not finite, or whose gradient norm is a spike, changes nothing
+    but the step number and the guard: parameters, optimizer state and `extra` stay together, and
+    `rejected` is 1 in the metrics.
 
     Args:
         objective: the method.
@@ -72,6 +86,9 @@ def make_train_step(objective: Objective, tx: optax.GradientTransformation, *,
         views: the pretext's device part, of one example.
         accumulate: microbatches a step.
         compute_dtype: of the forward and backward pass; parameters stay float32.
+        spike_factor: largest gradient norm over its running mean; 0 does not judge by it.
+        log_steps: norms by block are computed every so many steps,
+        total_steps: and at this one.
 
     Raises:
         ConfigError: accumulation with a method whose rows depend on each other.
@@ -89,21 +106,27 @@ def make_train_step(objective: Objective, tx: optax.GradientTransformation, *,
         (total, weight, grads, metrics), extra = sums(state.params, state.extra, batch, key)
         scale = 1 / jnp.where(weight > 0, weight, 1)
         loss, grads = total * scale, jax.tree.map(lambda g: g * scale, grads)
-        grad_norm = optax.tree.norm(grads)
-        accepted = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        grad_norm, step = optax.tree.norm(grads), state.step + 1
+        taken, guard = judge(state.guard, loss, grad_norm, spike_factor)
+        due = (step % log_steps == 0) | (step == total_steps)
 
-        def move() -> tuple[Params, PyTree, PyTree]:
+        def move() -> tuple[Params, PyTree, PyTree, dict[str, jax.Array]]:
             updates, opt_state = tx.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
             params, moved = objective.update(params, extra, state.step)
-            return params, opt_state, moved
+            return params, opt_state, moved, norms_when(due, updates)
 
-        kept = (state.params, state.opt_state, state.extra)
-        params, opt_state, extra = jax.lax.cond(accepted, move, lambda: kept)
+        def keep() -> tuple[Params, PyTree, PyTree, dict[str, jax.Array]]:
+            still = jax.tree.map(jnp.zeros_like, jax.eval_shape(block_norms, grads))
+            return state.params, state.opt_state, state.extra, still
+
+        params, opt_state, extra, update_norms = jax.lax.cond(taken, move, keep)
+        norms = {"grad_norm": norms_when(due, grads), "update_norm": update_norms,
+                 "param_norm": norms_when(due, params)}
         report = {name: s / jnp.where(w > 0, w, 1) for name, (s, w) in metrics.items()}
-        report |= {"loss": loss, "grad_norm": grad_norm, "weight": weight,
-                   "param_norm": optax.tree.norm(params), "rejected": 1.0 - accepted}
-        return state._replace(step=state.step + 1, params=params, opt_state=opt_state,
-                              extra=extra), report
+        report |= {"loss": loss, "grad_norm": grad_norm, "weight": weight, "norms": norms,
+                   "rejected": guard.rejected, "in_a_row": guard.in_a_row}
+        return state._replace(step=step, params=params, opt_state=opt_state, extra=extra,
+                              guard=guard), report
 
     return train_step

@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 
-from ssljax.track import jsonl
+from ssljax.core.files import read_json_lines
 from tests.journey.conftest import SMOKE, command, environment, overrides, ssljax
 
 STEPS = 6
@@ -18,7 +18,7 @@ def arguments(workdir, dataset, *more):
 
 
 def losses(workdir):
-    return [row["loss"] for row in jsonl.read(workdir / "metrics.jsonl")]
+    return [row["loss"] for row in read_json_lines(workdir / "metrics.jsonl")]
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ssljax.track import jsonl
+from ssljax.core.files import read_json_lines
 from tests.journey.conftest import SMOKE, command, environment, overrides, ssljax
 
 STEPS = 24
@@ -20,7 +20,7 @@ def pretrain(workdir, dataset, **changes):
 
 def numbers(workdir):
     """Return what was logged at each step, but for the times."""
-    rows = jsonl.read(workdir / "metrics.jsonl")
+    rows = read_json_lines(workdir / "metrics.jsonl")
     return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
@@ -36,7 +36,7 @@ def stop_at(workdir, dataset, step, number):
     child = subprocess.Popen(command(*pretrain(workdir, dataset)), env=environment(),
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 200
-    while not any(row["step"] >= step for row in jsonl.read(workdir / "metrics.jsonl")):
+    while not any(row["step"] >= step for row in read_json_lines(workdir / "metrics.jsonl")):
         assert child.poll() is None, child.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -9,7 +9,7 @@ import pytest
 
 from ssljax.cli import evaluate as verb
 from ssljax.core.errors import CheckpointError, ConfigError
-from ssljax.core.files import sha256, write_json
+from ssljax.core.files import read_json_lines, sha256, write_json
 from ssljax.evals.baselines import ngram, xz
 from ssljax.runs import baselines
 from ssljax.runs import evaluate as module
@@ -24,7 +24,6 @@ from ssljax.sources.manifest import (
 )
 from ssljax.sources.token_shards import make as token_shards
 from ssljax.tokenizers import byte
-from ssljax.track import jsonl
 
 TEXTS = {"train": [f"def f{i}(x):\n    return x + {i}\n" for i in range(40)],
          "validation": ["def g(x):\n    return x\n" * 3, "return 7 + x\n", "é\n"]}
@@ -109,7 +108,7 @@ def test_says_by_how_much_the_model_beats_or_misses(result):
 
 
 def test_equals_the_judgement_during_training_on_a_mesh(trained, result):
-    rows = jsonl.read(trained / "run" / "metrics.jsonl")
+    rows = read_json_lines(trained / "run" / "metrics.jsonl")
     during = [row["text/bits_per_byte"] for row in rows if "text/bits_per_byte" in row]
     assert during == pytest.approx([result["evals"]["text"]["bits_per_byte"]["value"]], rel=1e-5)
 

@@ -2,6 +2,7 @@
 
 import json
 
+from ssljax.core.files import read_json_lines
 from ssljax.track import jsonl
 
 
@@ -15,8 +16,8 @@ def test_a_resumed_run_continues_after_its_checkpoint(tmp_path):
     writer = jsonl.make(path, start=2)
     writer.write(3, {"loss": 9.0})
     writer.close()
-    assert [row["step"] for row in jsonl.read(path)] == [1, 2, 3]
-    assert [row["loss"] for row in jsonl.read(path)] == [1 / 3, 2 / 3, 9.0]
+    assert [row["step"] for row in read_json_lines(path)] == [1, 2, 3]
+    assert [row["loss"] for row in read_json_lines(path)] == [1 / 3, 2 / 3, 9.0]
 
 
 def test_floats_keep_their_full_precision(tmp_path):

@@ -11,8 +11,9 @@ from ssljax.core.errors import CheckpointError
 from ssljax.core.types import TrainState
 from ssljax.train import integrity
 from ssljax.train.checkpoint import Checkpoints, load_items, load_step, newest_sound, step_dirs
+from ssljax.train.retention import Retention
 
-ITEMS = {"config": {"seed": 1}, "data": {"fingerprint": {}}, "versions": {}}
+ITEMS = {"config": {"seed": 1}, "data": {"fingerprint": {}}, "judgements": {}, "versions": {}}
 
 
 def make_state(step: int, width: int = 512) -> TrainState:
@@ -29,7 +30,7 @@ def abstract(state: TrainState) -> TrainState:
 @pytest.fixture
 def saved(tmp_path):
     """Return the root of a run with sound checkpoints at steps 1, 2 and 3."""
-    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=3)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", retention=Retention(3))
     for step in (1, 2, 3):
         checkpoints.save(make_state(step), step, ITEMS)
     checkpoints.close()
@@ -46,7 +47,7 @@ def test_round_trip_is_bitwise_and_typed(saved):
 
 
 def test_only_the_newest_are_kept(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep=2)
+    checkpoints = Checkpoints(tmp_path, retention=Retention(2))
     for step in (1, 2, 3, 4):
         checkpoints.save(make_state(step), step, ITEMS)
     checkpoints.close()
@@ -61,7 +62,7 @@ def flip_a_bit(path):
 
 DAMAGE = {
     "flipped": (flip_a_bit, "has changed"),
-    "truncated": (lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]), "bytes"),
+    "truncated": (lambda p: p.write_bytes(p.read_bytes()[: p.stat().length // 2]), "bytes"),
     "emptied": (lambda p: p.write_bytes(b""), "0 bytes"),
     "deleted": (lambda p: p.unlink(), "is missing"),
 }
@@ -87,8 +88,8 @@ def test_damage_to_any_file_is_named_and_the_previous_step_used(saved, kind, cap
 
 
 def test_resuming_moves_damaged_steps_aside_and_reuses_their_number(saved):
-    flip_a_bit(max(integrity.files_of(saved / "3"), key=lambda p: p.stat().st_size))
-    checkpoints = Checkpoints(saved, keep=3)
+    flip_a_bit(max(integrity.files_of(saved / "3"), key=lambda p: p.stat().length))
+    checkpoints = Checkpoints(saved, retention=Retention(3))
     assert checkpoints.choose() == 2
     assert [p.name for p in (saved / "quarantine").iterdir()] == ["3-0"]
     checkpoints.save(make_state(3), 3, ITEMS)
@@ -104,7 +105,7 @@ def test_a_half_deleted_step_is_passed_over(saved):
 def test_asking_for_a_step_that_is_absent_or_damaged_says_so(saved):
     with pytest.raises(CheckpointError, match="has no step 9; it has 1, 2, 3"):
         newest_sound(saved, step=9)
-    flip_a_bit(max(integrity.files_of(saved / "2"), key=lambda p: p.stat().st_size))
+    flip_a_bit(max(integrity.files_of(saved / "2"), key=lambda p: p.stat().length))
     with pytest.raises(CheckpointError, match="damaged"):
         newest_sound(saved, step=2)
 
