@@ -31,10 +31,15 @@ def page(figures: Figures) -> str:
                 section("Where the time went", spent(figures)),
                 section("How to go on", go_on(figures)),
                 section("Made with", made_with(figures)))
-    template = importlib.resources.files(__package__).joinpath("report.html").read_text("utf-8")
-    return Template(template).substitute(
-        brand=escape(brand(figures)), headline=headline(figures), tiles=tiles(figures),
-        sections="\n".join(s for s in sections if s), version=escape(__version__))
+    return fill("report.html", brand=escape(brand(figures)), headline=headline(figures),
+                tiles=tiles(figures), sections="\n".join(s for s in sections if s))
+
+
+def fill(template: str, **parts: str) -> str:
+    """Return a template beside this file with its parts, which are markup, and the style sheet."""
+    files = importlib.resources.files(__package__)
+    return Template(files.joinpath(template).read_text("utf-8")).substitute(
+        parts, style=files.joinpath("style.css").read_text("utf-8"), version=escape(__version__))
 
 
 def section(title: str, body: str) -> str:

@@ -8,7 +8,8 @@ import optax
 
 from ssljax.core import sharding
 from ssljax.core.types import Batch, Key, Objective, TrainState
-from ssljax.train.layout import partition
+from ssljax.train.guard import start
+from ssljax.train.layout import state_layout
 
 # A tag no step number reaches, so that views never share a key with a step.
 VIEWS = 0xFFFF_FFFF
@@ -52,7 +53,7 @@ def init_fn(objective: Objective, tx: optax.GradientTransformation, views: Calla
         k_init, k_run = jax.random.split(key)
         batch = with_views(views, k_run, blank_batch(spec, batch_size))
         params, extra = objective.init(k_init, batch)
-        return TrainState(jnp.int32(0), params, tx.init(params), extra, {}, k_run)
+        return TrainState(jnp.int32(0), params, tx.init(params), extra, {}, k_run, start())
 
     return init
 
@@ -62,7 +63,7 @@ def state_shardings(shapes: TrainState, mesh: jax.sharding.Mesh | None) -> Train
     if mesh is None:
         only = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         return jax.tree.map(lambda _: only, shapes)
-    return sharding.shardings(mesh, partition(), shapes)
+    return state_layout(mesh, shapes)
 
 
 def abstract_state(init: Callable[[Key], TrainState], key: Key,
