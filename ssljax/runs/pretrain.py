@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.metadata
+import os
 import pathlib
 import time
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from absl import logging
 
 from ssljax.core import sharding
 from ssljax.core.errors import ConfigError, Interrupted
-from ssljax.core.types import TrainState
+from ssljax.core.types import TrainState, Writer
 from ssljax.data.packing import PackedSource
 from ssljax.data.pipeline import batches
 from ssljax.data.stream import Stream
@@ -231,13 +232,17 @@ def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainStat
 
     schedule = Schedule(total, config["log_steps"], config["checkpoint_steps"])
     work = work_of(config, method)
-    writers = make_writers(config, workdir, start=start, unit=work.unit)
+    writers: list[Writer] = []
+    # Only process 0 writes; a port it cannot have ends them all, not it alone.
+    first_process_decides(lambda: writers.extend(
+        make_writers(config, workdir, start=start, unit=work.unit)))
     for writer in writers:
         stack.callback(writer.close)
     meter = Meter(
         start=start, due=schedule.logs, work=work, writers=writers, ledger=ledger,
         learning_rate=method.learning_rate, max_rejected=config["max_rejected"],
-        gauges=lambda: {**device_memory(), **read_accelerators()},
+        gauges=lambda: {**device_memory(),
+                        **read_accelerators(os.environ.get("CUDA_VISIBLE_DEVICES"))},
         on_reject=(rejection_log(workdir, config["seed"], skips) if jax.process_index() == 0
                    else lambda rejection: None))
     stack.callback(meter.close)

@@ -4,8 +4,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-
 from ssljax.core.config import resolve
 from ssljax.core.types import Writer
 from ssljax.runs.config import flatten
@@ -14,7 +12,7 @@ from ssljax.track import jsonl, progress, tensorboard
 
 def make_writers(config: Mapping[str, Any], workdir: pathlib.Path, *, start: int,
                  unit: str) -> Sequence[Writer]:
-    """Return the writers of process 0; other processes write nothing.
+    """Return the writers of a run; called on process 0 alone, the others write nothing.
 
     Args:
         config: the plain config of the run.
@@ -26,8 +24,6 @@ def make_writers(config: Mapping[str, Any], workdir: pathlib.Path, *, start: int
         ConfigError: a writer of `track` cannot begin, a port in use for example.
         MissingExtraError: one needs a package that is absent.
     """
-    if jax.process_index():
-        return ()
     total = config["total_steps"]
     # What can be refused comes first: the files of a run that cannot start stay as they are.
     writers = extra_writers(config.get("track", {}), workdir=workdir, settings=flatten(config),

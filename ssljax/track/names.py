@@ -19,6 +19,7 @@ METRICS: Mapping[str, str] = {
     "tokens_per_second": "Tokens trained on a second, padding included.",
     "images_per_second": "Images trained on a second.",
     "mfu": "Model FLOP utilisation: fraction of the chips' peak, causal-corrected.",
+    "model_flops_per_second": "FLOP/s of the model by its formula, all devices together.",
     "goodput": "Fraction of the wall time, restarts included, spent in steps that count.",
     "step_seconds_p50": "Seconds of a step, median of the recent ones.",
     "step_seconds_p90": "Seconds of a step, 90th percentile of the recent ones.",
