@@ -1,10 +1,23 @@
 """Axes, lines and bars: the numbers in the markup are the numbers that went in."""
 
+import math
 import re
 
 import pytest
 
-from ssljax.runs.charts import Bar, bar_chart, line_chart, nice_axis, step_axis, thin
+from ssljax.runs.charts import (
+    Bar,
+    Curve,
+    Stack,
+    bar_chart,
+    curves_chart,
+    line_chart,
+    log_axis,
+    nice_axis,
+    stacked_chart,
+    step_axis,
+    thin,
+)
 from ssljax.runs.wording import digits
 
 
@@ -59,3 +72,34 @@ def test_text_is_escaped():
                       text=lambda x: "<v>")
     assert not re.search(r"<[biux]>", chart)
     assert not re.search(r"<[tuv]>", line)
+
+
+@pytest.mark.parametrize(("low", "high", "ticks"), [
+    (2.0, 9.0, (2, 5, 10)), (0.3, 4, (0.2, 0.5, 1, 2, 5)), (1e-5, 1.0, tuple(
+        10.0**k for k in range(-5, 1)))])
+def test_logarithmic_ticks_are_round_and_cover_the_values(low, high, ticks):
+    axis = log_axis(low, high)
+    assert axis.ticks == pytest.approx(ticks)
+    assert axis.place(math.sqrt(axis.low * axis.high)) == pytest.approx(0.5)
+
+
+def test_a_value_of_rounding_errors_is_one_value():
+    axis = nice_axis(0.4, 0.4 + 1e-16)
+    assert axis.high - axis.low > 0.05
+    assert log_axis(1.0, 1.0).place(1.0) == 0.0
+
+
+def test_the_pointer_tells_every_curve_that_reaches_there():
+    chart = curves_chart([Curve("a", [(0, 1.0), (10, 2.0)]), Curve("b", [(5, 3.0), (20, 4.0)])],
+                         title="T", unit="u", y=nice_axis(0, 4), text=digits, x_title="tokens")
+    titles = re.findall(r"<title>([^<]+)</title>", chart)
+    assert titles == ["tokens 0: \na: 1.00", "tokens 5: \na: 1.00\nb: 3.00",
+                      "tokens 10: \na: 2.00\nb: 3.00", "tokens 20: \nb: 4.00"]
+
+
+def test_parts_of_a_stack_fill_the_bar_by_their_share():
+    chart = stacked_chart([Stack("<r>", [("step", 3.0, "3 s"), ("lost", 0.0, ""),
+                                         ("data_wait", 1.0, "1 s")], "75 %")], label="time")
+    assert re.findall(r'class="part-(\w+)" x="([\d.]+)" width="([\d.]+)"', chart) == [
+        ("step", "0.000", "75.000"), ("data_wait", "75.000", "25.000")]
+    assert "data wait: 1 s, 25.0" in chart and "part-lost" not in chart and "<r>" not in chart
