@@ -10,6 +10,8 @@ import sysconfig
 
 import pytest
 
+from ssljax.core.files import read_json_lines
+
 SMOKE = "experiments/gpt/quickstart.py:smoke"
 
 
@@ -30,6 +32,15 @@ def ssljax(*arguments, expect: int = 0, devices: int = 1) -> subprocess.Complete
                           env=environment(devices))
     assert done.returncode == expect, f"{arguments}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done
+
+
+def numbers(workdir: pathlib.Path) -> list[dict[str, float]]:
+    """Return what a run logged at each step, but for what a second run may not repeat."""
+    def is_time(name: str) -> bool:
+        return name in ("seconds", "data_wait", "goodput") or "second" in name
+
+    rows = read_json_lines(workdir / "metrics.jsonl")
+    return [{k: v for k, v in row.items() if not is_time(k)} for row in rows]
 
 
 def overrides(dataset: pathlib.Path, **changes) -> list[str]:

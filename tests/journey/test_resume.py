@@ -7,21 +7,14 @@ import time
 import pytest
 
 from ssljax.core.files import read_json_lines
-from tests.journey.conftest import SMOKE, command, environment, overrides, ssljax
+from tests.journey.conftest import SMOKE, command, environment, numbers, overrides, ssljax
 
 STEPS = 24
-TIMES = {"seconds", "tokens_per_second", "data_wait"}       # what a second run may not repeat
 
 
 def pretrain(workdir, dataset, **changes):
     changes = {"total_steps": STEPS, "checkpoint_steps": 5, **changes}
     return ["pretrain", "--config", SMOKE, "--workdir", workdir, *overrides(dataset, **changes)]
-
-
-def numbers(workdir):
-    """Return what was logged at each step, but for the times."""
-    rows = read_json_lines(workdir / "metrics.jsonl")
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
 
 
 @pytest.fixture(scope="module")
