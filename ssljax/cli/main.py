@@ -13,6 +13,7 @@ VERBS = {
     "quickstart": "the whole journey on this machine: raw text to a served model and a report",
     "curate": "raw files to de-duplicated, tokenised, versioned shards",
     "config": "print a resolved config and its parameters without training",
+    "plan": "predict memory, traffic and time of a run, and the best mesh, without the hardware",
     "pretrain": "train as a config says; the same command continues",
     "replay": "take one step of a run again and look into it",
     "runs": "list the runs below a folder: state, step, loss, rate, goodput",

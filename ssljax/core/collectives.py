@@ -138,27 +138,47 @@ def axes_of(line: str, mesh: dict[str, int]) -> str:
 def group_of(line: str, devices: int) -> np.ndarray:
     """Return int [groups, members]: the first group of devices, or every pair of a permute.
 
-    Groups have three spellings in HLO: {{0,4},{1,5}}, [2,4]<=[4,2]T(1,0), and
-    mesh['a'=2,'b'=4] {'b'}; permutes have pairs. Without any, all devices are one group.
+    Groups have three spellings in HLO: {{0,4},{1,5}}; [2,4]<=[4,2]T(1,0); and, of a mesh perhaps
+    over reordered devices, mesh['a'=2,'b'=4], device_ids=([4,2]T(1,0)) {'b'}. Permutes have pairs.
+    Without any, all devices are one group.
     """
     if pairs := re.search(r"source_target_pairs=\{(\{.*?\})\}", line):
         return np.array(re.findall(r"\d+", pairs[1]), int).reshape(-1, 2)
-    if named := re.search(r"replica_groups=@?mesh\[(.*?)\] ?\{(.*?)\}", line):
-        return named_group(named[1], named[2])
-    if tiled := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", line):
-        shape, dims, order = ([int(i) for i in g.split(",")] if g else None for g in tiled.groups())
-        ids = np.arange(math.prod(dims)).reshape(dims)
-        return ids.transpose(order).reshape(shape)[:1]
+    if named := re.search(r"replica_groups=@?mesh\[(.*?)\](?:, device_ids=\((.*?)\))? \{(.*?)\}",
+                          line):
+        return named_group(*named.groups())
+    if tiled := re.search(r"replica_groups=\[([\d,]+)\]<=(\[[\d,]+\](?:T\([\d,]+\))?)", line):
+        return tile(tiled[2]).reshape(numbers(tiled[1]))[:1]
     if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", line):
-        return np.array([[int(i) for i in listed[1].split(",")]])
+        return np.array([numbers(listed[1])])
     return np.arange(devices)[None]
 
 
-def named_group(sizes: str, spanned: str) -> np.ndarray:
-    """Return the first group of "'a'=2,'b'=4" along the axes "'b'"; a part of an axis, 'b':(1)2,
-    counts as the axis.
+def numbers(text: str) -> list[int]:
+    """Return the whole numbers in a text."""
+    return [int(i) for i in re.findall(r"\d+", text)]
+
+
+def tile(text: str) -> np.ndarray:
+    """Return the devices of "[4,2]T(1,0)": counted in this shape, read in another order."""
+    dims, _, order = text.partition("T")
+    ids = np.arange(math.prod(numbers(dims))).reshape(numbers(dims))
+    return ids.transpose(numbers(order) or None)
+
+
+def named_group(sizes: str, order: str | None, spanned: str) -> np.ndarray:
+    """Return the first group of the mesh "'a'=2,'b'=4" along the axes "'b'".
+
+    'b':(2)2 is the part of axis b that has 2 before it and is 2 long.
     """
     full = {name: int(n) for name, n in re.findall(r"'(\w+)'=(\d+)", sizes)}
-    along = re.findall(r"'(\w+)'", spanned)
-    index: tuple[Any, ...] = tuple(slice(None) if name in along else 0 for name in full)
-    return np.arange(math.prod(full.values())).reshape(tuple(full.values()))[index].reshape(1, -1)
+    ids = np.arange(math.prod(full.values())) if order is None else (
+        tile(order) if "[" in order else np.array(numbers(order)))
+    shape: list[int] = []
+    index: list[Any] = []
+    along = dict(re.findall(r"'(\w+)'(:\(\d+\)\d+)?", spanned))
+    for name, n in full.items():
+        before, size = numbers(along[name]) if along.get(name) else (1, n)
+        shape += [before, size, n // (before * size)]
+        index += [0, slice(None) if name in along else 0, 0]
+    return ids.reshape(shape)[tuple(index)].reshape(1, -1)

@@ -9,7 +9,7 @@ adds to it. Of one step on one device,
               early, and run beside the products; only what exceeds the products counts
     exposed   collectives along every other axis: they carry activations that the next product
               waits for
-    bubble    (S - 1) / (M + S - 1) of a pipeline of S stages and M microbatches stands idle
+    bubble    (S - 1) / (M V + S - 1) of a pipeline of S stages, M microbatches and V rounds is idle
 
 A group of devices that spans several nodes moves its bytes at the rate of the slower of its links
 and of as many network adapters as it has members in a node. Everything here is arithmetic on plain
@@ -30,7 +30,7 @@ from ssljax.train.chips import Chip
 
 # What large matrix products reach of a datasheet's peak inside a whole step: clocks under load,
 # shapes that do not fill the tiles, attention kernels. One number for all chips, chosen so that
-# the published runs in `python tools/bench/published.py` are predicted best; no run of ours is in it.
+# the published runs in tools/bench/published.py are predicted best; no run of ours is in it.
 EFFICIENCY = 0.54
 LATENCY = 20e-6                  # seconds a collective costs however small it is
 HIDDEN = ("data", "fsdp")
@@ -95,6 +95,8 @@ class Workload:
     itemsize:  bytes of a number in the forward and backward pass
     remat:     one of KEPT
     accumulate: microbatches of a step
+    pipeline:  microbatches that fill a pipeline; 0 is as many as stages
+    repeats:   rounds of a pipeline
     """
 
     weights: tuple[Weight, ...]
@@ -105,6 +107,8 @@ class Workload:
     itemsize: int
     remat: str = "none"
     accumulate: int = 1
+    pipeline: int = 0
+    repeats: int = 1
 
     @property
     def flops(self) -> float:
@@ -158,7 +162,7 @@ def estimate(work: Workload, sizes: Mapping[str, int], chip: Chip, *, state: flo
     exposed = sum(seconds(c, sizes, chip) for c in moved if not is_hidden(c))
     busy = max(products, hidden) + memory + exposed
     stages = sizes.get("stage", 1)
-    bubble = busy * (stages - 1) / max(work.accumulate, stages)
+    bubble = busy * (stages - 1) / ((work.pipeline or stages) * work.repeats)
     kept = KEPT[work.remat] + (KEPT["none"] / work.depth if work.remat == "full" else 0)
     return Estimate(busy + bubble, products, memory, hidden, exposed, bubble, state,
                     kept * block * work.itemsize / work.accumulate,
