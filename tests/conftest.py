@@ -1,9 +1,15 @@
-"""Eight fake CPU devices for every test, set before jax starts; data sets that may be absent."""
+"""Eight fake CPU devices for every test, set before jax starts; a cache of the tests' own."""
 
 import os
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests compile much and compute little: the least optimised code halves their time.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8 "
                       "--xla_backend_optimization_level=0 "
                       "--xla_llvm_disable_expensive_passes=true")
+
+# Packing plans and checksums of tests are not the user's; worker processes share the first one's.
+if "SSLJAX_TEST_CACHE" not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix="ssljax-cache-")
+    os.environ["XDG_CACHE_HOME"] = os.environ["SSLJAX_TEST_CACHE"] = CACHE.name

@@ -36,9 +36,9 @@ def make(*, source: Source, filter: Filter, cache: str) -> Source:
     Raises:
         DataError: nothing is left.
     """
-    rule = {"rule": filter.keep.__module__, "code": code_hash(filter.keep.__module__),
-            **filter.fingerprint}
-    key = {"source": dict(source.fingerprint()), "filter": rule, "records": len(source)}
+    rule = {"rule": filter.keep.__module__, **filter.fingerprint}
+    key = {"source": dict(source.fingerprint()), "filter": rule, "records": len(source),
+           "code": code_hash(filter.keep.__module__)}
     folder = entry(cache, "filters", key, lambda folder: judge(source, filter, folder))
     kept = (folder / KEPT).stat().st_size // 8
     if not kept:
