@@ -12,7 +12,7 @@ METRICS: Mapping[str, str] = {
     "grad_norm": "L2 norm of the gradient before clipping.",
     "update_norm": "L2 norm of what the optimizer added.",
     "param_norm": "L2 norm of the parameters.",
-    "rejected": "Steps not applied since the process started: not finite, or spiking.",
+    "rejected": "Steps of the run that were not applied: not finite, or spiking.",
     "learning_rate": "Learning rate of the step.",
     "seconds": "Seconds of training so far.",
     "data_wait": "Fraction of the time spent waiting for batches.",

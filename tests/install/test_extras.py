@@ -11,7 +11,7 @@ import pytest
 # extra -> what it must be able to import, and do.
 PROMISES = {
     "": "import ssljax, ssljax.cli.main, ssljax.core.config, ssljax.sources.token_shards, "
-        "ssljax.tokenizers.bpe, ssljax.runs.config",
+        "ssljax.tokenizers.bpe, ssljax.runs.config, ssljax.runs.listing, ssljax.runs.plot",
     "curate": "import data_pipelines.run, data_pipelines.text, ssljax.cli.curate; "
               "assert 'jax' not in __import__('sys').modules",
     "train": "import ssljax.runs.pretrain, ssljax.runs.evaluate, ssljax.runs.export",
