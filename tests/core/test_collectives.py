@@ -25,7 +25,11 @@ def module(*lines: str) -> str:
     ("replica_groups=[1,8]<=[8]", "data+fsdp"),
     ("replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_1'}", "fsdp"),
     ("replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_0','axis_1'}", "data+fsdp"),
-    ("replica_groups=mesh['axis_0'=8] {'axis_0':(1)2}", "data+fsdp"),
+    ("replica_groups=mesh['axis_0'=8] {'axis_0':(1)2}", "data"),
+    ("replica_groups=mesh['axis_0'=8] {'axis_0':(2)4}", "fsdp"),
+    ("replica_groups=mesh['a'=1,'b'=4,'c'=2], device_ids=([2,4]T(1,0)) {'b'}", "fsdp"),
+    ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}", "data"),
+    ("replica_groups=mesh['a'=2,'b'=4], device_ids=(0,4,1,5,2,6,3,7) {'a'}", "fsdp"),
 ])
 def test_every_spelling_of_groups_names_the_mesh_axes(groups, axes):
     line = f"ROOT %r = f32[8]{{0}} all-reduce(%p0), channel_id=1, {groups}, to_apply=%add"
