@@ -74,7 +74,7 @@ class Batches:
     def __init__(self, elements: Iterator[tuple[int, int, Any]], start: int):
         self.redraws = 0
         self._elements, self._step = elements, start
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
 
     def __iter__(self) -> "Batches":
         """Return itself."""
@@ -95,19 +95,23 @@ class Batches:
             if step != self._step:
                 raise DataError(f"Batch {self._step} is missing: batch {step} came in its place. A "
                                 "worker process has lost its share; start the run again.")
-        except BaseException as err:
-            self.close()
-            self._failure = err
-            if isinstance(err, SsljaxError) or not isinstance(err, Exception):
-                raise
-            raise DataError(f"Batch {self._step} cannot be read: {type(err).__name__}: {err}"
-                            ) from err
+        except SsljaxError as err:
+            self._fail(err)
+            raise
+        except Exception as err:     # a record's decoder may raise anything
+            failure = DataError(f"Batch {self._step} cannot be read: {type(err).__name__}: {err}")
+            self._fail(failure)
+            raise failure from err
         self._step += 1
         if redraws:
             self.redraws += redraws
             logging.warning("Batch %d: %d unreadable records, others in their place (%d so far).",
                             step, redraws, self.redraws)
         return batch
+
+    def _fail(self, failure: Exception) -> None:
+        self._failure = failure
+        self.close()
 
     def close(self) -> None:
         """End threads and worker processes."""

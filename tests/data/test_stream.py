@@ -1,4 +1,4 @@
-"""Rows of the stream: parts on their own, unreadable records redrawn by key, fingerprints by field."""
+"""Rows of the stream: parts on their own, unreadable records redrawn, fingerprints by field."""
 
 import dataclasses
 import json

@@ -23,7 +23,8 @@ def rows(offset=0):
 
 def write_array_record(folder, records):
     for part in range(2):
-        array_record.write(str(folder / f"{part}.array_record"), records[part * 20:][:20 + 30 * part])
+        some = records[part * 20:][:20 + 30 * part]
+        array_record.write(str(folder / f"{part}.array_record"), some)
     return array_record.make(path=str(folder), cache=str(folder / "cache"))
 
 
@@ -117,7 +118,8 @@ def test_raw_array_records_are_left_to_the_pretext(tmp_path):
 
 def test_a_missing_column_names_the_nearest(tmp_path):
     write_parquet(tmp_path, rows())
-    with pytest.raises(DataError, match='no column "lable" for the field "y"; did you mean "label"'):
+    says = 'no column "lable" for the field "y"; did you mean "label"'
+    with pytest.raises(DataError, match=says):
         parquet.make(path=str(tmp_path), fields={"y": "lable"}, cache=str(tmp_path))
 
 

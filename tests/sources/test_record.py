@@ -6,9 +6,10 @@ import pytest
 from ssljax.core.errors import DataError, UnreadableRecordError
 from ssljax.sources.record import decode, encode
 
-RECORD = {"image": np.arange(12, dtype=np.uint8).reshape(2, 3, 2), "tokens": np.arange(5, dtype=">i4"),
-          "empty": np.zeros((0, 3), np.float32), "scalar": np.float32(1.5), "text": "naïve ☕",
-          "raw": b"\x00\xff", "label": 7, "score": 0.1, "flag": True, "wide": np.array([2**63], "u8")}
+RECORD = {"image": np.arange(12, dtype=np.uint8).reshape(2, 3, 2),
+          "tokens": np.arange(5, dtype=">i4"), "empty": np.zeros((0, 3), np.float32),
+          "scalar": np.float32(1.5), "text": "naïve ☕", "raw": b"\x00\xff", "label": 7,
+          "score": 0.1, "flag": True, "wide": np.array([2**63], "u8")}
 
 
 def test_every_kind_of_value_survives():

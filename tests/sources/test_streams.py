@@ -105,7 +105,7 @@ def test_a_users_grain_pipeline_is_read_in_place(monkeypatch):
 @pytest.mark.parametrize("made, says", [
     (lambda: pipeline().to_iter_dataset(), "no random access; name it as the stream of a `mater"),
     (lambda: pipeline().repeat(), "Leave repeat out"),
-    (lambda: [], "has 0 elements")])
+    (lambda: (), "has 0 elements")])
 def test_a_dataset_that_cannot_be_indexed_is_refused(made, says, monkeypatch):
     plugin(monkeypatch, made)
     with pytest.raises(ConfigError, match=says):
