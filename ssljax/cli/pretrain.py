@@ -7,11 +7,13 @@ TAKES_CONFIG = True
 EXAMPLES = """  ssljax pretrain --config experiments/gpt/quickstart.py --workdir runs/quick
   ssljax pretrain --config experiments/gpt/gpt2_124m.py:smoke --workdir runs/smoke \\
       --config.source.path=DATASET --config.optim.lr=1e-3
+  srun ssljax pretrain ...          Slurm, Kubernetes, Open MPI and TPU slices are detected
   two processes on one machine (run each in its own shell):
   ssljax pretrain ... --coordinator 127.0.0.1:9911 --processes 2 --process 0
   ssljax pretrain ... --coordinator 127.0.0.1:9911 --processes 2 --process 1
 
-Ctrl-C or SIGTERM (or SIGUSR1) saves and exits (130 or 75); the same command continues.
+Ctrl-C or SIGTERM (or SIGUSR1) saves and exits (130 or 75); the same command continues. A process
+that loses its peers exits 75, or is aborted by jax (134): the same command continues.
 """
 
 
@@ -23,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="where checkpoints and metrics go")
     parser.add_argument("--profile", metavar="FIRST:LAST",
                         help="write an XLA profile of these steps to WORKDIR/profile")
+    parser.add_argument("--distributed", default="auto", metavar="HOW",
+                        help="auto, off, environment, slurm, kubernetes, mpi or tpu: where to "
+                             "learn which of how many processes this is (default: %(default)s)")
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="process 0 of several")
     parser.add_argument("--processes", type=int, default=1, help="how many processes")
     parser.add_argument("--process", type=int, default=0, help="which of them this is, from 0")
@@ -40,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from ssljax.train.ledger import process_age
     from ssljax.train.profile import parse_steps
 
-    if args.coordinator:
-        distributed.join(args.coordinator, args.processes, args.process)
-    pretrain(config, args.workdir, profile=parse_steps(args.profile) if args.profile else None,
-             age=process_age())
+    distributed.start(args.distributed, args.coordinator, args.processes, args.process)
+    with distributed.leaving_on(BaseException):
+        pretrain(config, args.workdir, profile=parse_steps(args.profile) if args.profile else None,
+                 age=process_age())

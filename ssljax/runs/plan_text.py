@@ -61,8 +61,8 @@ def time_text(report: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     numbers = best["compiled"] or best
     p = numbers["parts"]
     rate = report["units"] / numbers["seconds"]
-    return (f"Predicted step   {duration(numbers['seconds'])}, {quantity(rate)} {report['unit']}/s, "
-            f"MFU {numbers['mfu']:.1%}\n"
+    return (f"Predicted step   {duration(numbers['seconds'])}, {quantity(rate)} "
+            f"{report['unit']}/s, MFU {numbers['mfu']:.1%}\n"
             f"  products {duration(p['products'])} at {report['efficiency']:.0%} of the peak, "
             f"memory traffic {duration(p['memory'])}, pipeline bubble {duration(p['bubble'])}\n"
             f"  collectives: {duration(p['hidden'])} of weights and gradients beside the "

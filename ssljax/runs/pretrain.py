@@ -18,9 +18,16 @@ from ssljax.core.types import TrainState, Writer
 from ssljax.data.packing import PackedSource
 from ssljax.data.pipeline import batches
 from ssljax.data.stream import Stream
-from ssljax.runs.build import Method, build_evaluators, build_method, build_stream, work_per_step
+from ssljax.runs.build import (
+    Method,
+    build_evaluators,
+    build_method,
+    build_stream,
+    build_train_step,
+    work_per_step,
+)
 from ssljax.runs.config import check_run, checkpoint_root, with_defaults
-from ssljax.runs.distributed import first_process_decides
+from ssljax.runs.distributed import first_process_decides, leaving_on
 from ssljax.runs.tracking import make_writers
 from ssljax.runs.workdir import (
     add_skip,
@@ -41,7 +48,6 @@ from ssljax.train.profile import Profiler
 from ssljax.train.program import count_compiling, make_program
 from ssljax.train.retention import Retention, check_best
 from ssljax.train.state import abstract_state, init_state
-from ssljax.train.step import make_train_step
 from ssljax.train.watchdog import watching
 
 VERSIONED = ("ssljax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -142,10 +148,7 @@ def build_run(config: Mapping[str, Any], workdir: pathlib.Path,
     every = {label: spec.get("every", 0) for label, spec in config["evals"].items()}
     check_best(config["keep_best"], every, config["checkpoint_steps"])
     method = build_method(config)
-    train_step = make_train_step(
-        method.objective, method.tx, views=method.pretext.views, accumulate=config["accumulate"],
-        compute_dtype=config["compute_dtype"], spike_factor=config["spike_factor"],
-        log_steps=config["log_steps"], total_steps=config["total_steps"])
+    train_step = build_train_step(config, method)
     stream = build_stream(config, method.pretext)
     first_process_decides(lambda: claim_workdir(workdir, config))
     mesh = sharding.make_mesh(config["mesh"]) if jax.device_count() > 1 else None
@@ -259,9 +262,10 @@ def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainStat
         profiler.beat(step)
 
     hooks = Hooks(save, checkpoints.wait, stack.enter_context(stop_requests()), beat)
-    state = train(state, make_program(run.train_step, ledger), rows, schedule=schedule,
-                  hooks=hooks, meter=meter, ledger=ledger,
-                  evaluators=build_evaluators(config, method))
+    with leaving_on(jax.errors.JaxRuntimeError):
+        state = train(state, make_program(run.train_step, ledger), rows, schedule=schedule,
+                      hooks=hooks, meter=meter, ledger=ledger,
+                      evaluators=build_evaluators(config, method))
     if jax.process_index() == 0:
         print(f"Trained {total} steps. Next: ssljax evaluate {workdir}", flush=True)
     return state
