@@ -90,11 +90,13 @@ def shard(x: jax.Array, *axes: Axes) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, spec(*axes))
 
 
-def einsum(subscripts: str, *operands: jax.Array, out: tuple[Axes, ...]) -> jax.Array:
-    """Return jnp.einsum with its result laid out along the mesh axes `out`."""
+def einsum(subscripts: str, *operands: jax.Array, out: tuple[Axes, ...],
+           dtype: jax.typing.DTypeLike | None = None) -> jax.Array:
+    """Return jnp.einsum, summed in `dtype`, with its result laid out along the mesh axes `out`."""
     if is_explicit():
-        return jnp.einsum(subscripts, *operands, out_sharding=spec(*out))
-    return shard(jnp.einsum(subscripts, *operands), *out)
+        return jnp.einsum(subscripts, *operands, out_sharding=spec(*out),
+                          preferred_element_type=dtype)
+    return shard(jnp.einsum(subscripts, *operands, preferred_element_type=dtype), *out)
 
 
 def take(table: jax.Array, ids: jax.Array, out: tuple[Axes, ...]) -> jax.Array:
@@ -158,10 +160,41 @@ def local(function: Callable[..., Any], in_axes: tuple[tuple[Axes, ...], ...],
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.are_all_axes_manual:
         return function
-    mapped = jax.shard_map(
-        function, in_specs=tuple(spec(*axes) for axes in in_axes), out_specs=spec(*out_axes),
-        axis_names=set(mesh.axis_names) - set(mesh.manual_axes), check_vma=check)
+    taken = mesh.manual_axes
+    in_specs, out_specs = tuple(spec(*axes) for axes in in_axes), spec(*out_axes)
+    options = {"axis_names": set(mesh.axis_names) - set(taken), "check_vma": check and not taken}
+    mapped = jax.shard_map(function, in_specs=in_specs, out_specs=out_specs, **options)
+    if taken:
+        forget = lambda specs: jax.shard_map(  # noqa: E731
+            lambda tree: jax.tree.map(lambda x: x * 1, tree), in_specs=(specs,), out_specs=specs,
+            **options)
+        mapped = inside(mapped, forget(in_specs), forget(out_specs), taken)
     return lambda *args: mapped(*(shard(x, *axes) for x, axes in zip(args, in_axes, strict=True)))
+
+
+def inside(mapped: Callable[..., jax.Array], forget: Callable[[Any], Any],
+           forget_out: Callable[[jax.Array], jax.Array], taken: tuple[str, ...],
+           ) -> Callable[..., jax.Array]:
+    """Return `mapped`, an unchecked shard_map that runs inside one over the axes `taken`.
+
+    With the check on, jax 0.10.2 lays what is saved for the gradient out along the outer axes once
+    more, which its own lowering refuses. With it off, types forget that values differ along them,
+    and what leaves the outer shard_map would be taken from one device. So all arguments forget it
+    first (products with one, which XLA drops), and all results are told again.
+    """
+    def told(tree: Any) -> Any:
+        return jax.tree.map(lambda x: x if x.dtype == jax.dtypes.float0 else
+                            jax.lax.pcast(x, taken, to="varying"), tree)
+
+    def forward(*args: jax.Array) -> Any:
+        return told(jax.vjp(mapped, *forget(args)))
+
+    def backward(vjp: Any, g: jax.Array) -> tuple[Any, ...]:
+        return told(vjp(forget_out(g)))
+
+    call = jax.custom_vjp(lambda *args: told(mapped(*forget(args))))
+    call.defvjp(forward, backward)
+    return call
 
 
 def per_example(function: Callable[..., Any]) -> Callable[..., Any]:

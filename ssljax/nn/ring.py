@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.core.sharding import BATCH, local
+from ssljax.core.sharding import BATCH, local, shard
 
 QKV = (BATCH, "context", "tensor", None)
 LABELS = (BATCH, "context", None)
@@ -26,7 +26,7 @@ def ring_attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool,
     b, length = q.shape[:2]
     order = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), (b, length))
     segments = jnp.zeros_like(order) if segment_ids is None else segment_ids
-    labels = jnp.stack([order, segments], axis=-1)                               # [B, L, 2]
+    labels = jnp.stack([shard(t, BATCH, "context") for t in (order, segments)], axis=-1)
     return local(functools.partial(ring, causal), (QKV, QKV, QKV, LABELS), QKV)(q, k, v, labels)
 
 
