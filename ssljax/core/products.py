@@ -42,12 +42,14 @@ class Use(NamedTuple):
     forward: of the forward pass alone
     taken:   numbers that the forward products read beside the weight
     given:   numbers that they return
+    largest: numbers that one of them returns at once
     """
 
     total: float = 0.0
     forward: float = 0.0
     taken: float = 0.0
     given: float = 0.0
+    largest: float = 0.0
 
 
 @dataclasses.dataclass
@@ -83,8 +85,10 @@ class Products:
         label = "+".join(sorted(names)) or "constants"
         sizes = [math.prod(v.aval.shape) for v in (*eqn.invars[:2], *eqn.outvars)]
         taken = sizes[0] if origins[0].data or not origins[1].data else sizes[1]
-        new = (both, forward, times * taken, times * sizes[2])
-        self.uses[label] = Use(*map(sum, zip(self.uses.get(label, Use()), new, strict=True)))
+        old = self.uses.get(label, Use())
+        self.uses[label] = Use(
+            old.total + both, old.forward + forward, old.taken + times * taken,
+            old.given + times * sizes[2], max(old.largest, sizes[2] if times else 0.0))
         if eqn.primitive.name.startswith("ragged"):
             self.grouped |= names
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh
 
+from ssljax.core.products import Use
 from ssljax.core.sharding import AXES, BATCH
 from ssljax.core.tree import named_leaves
 from ssljax.core.types import TrainState
@@ -100,6 +101,12 @@ def leaves_of(shapes: Any, layout: Any) -> dict[str, Leaf]:
     return out
 
 
+def largest_part(uses: list[Use]) -> float:
+    """Return what fraction of the logits is there at once: all, or a chunk of a fused loss."""
+    given = sum(use.given for use in uses)
+    return sum(use.largest for use in uses) / given if given else 0.0
+
+
 def describe_step(config: Mapping[str, Any], method: Method) -> Step:
     """Return one step of a plain config."""
     spec, rows = method.pretext.spec, config["batch_size"]
@@ -123,12 +130,14 @@ def describe_step(config: Mapping[str, Any], method: Method) -> Step:
                               is_head(name, products)))
     remat = config["model"].get("remat", "none")
     work = Workload(
-        tuple(weights), flops.blocks + flops.head, flops.attention, logits=1.0,
+        tuple(weights), flops.blocks + flops.head, flops.attention,
+        logits=largest_part([products.uses[n] for n in products.uses if is_head(n, products)]),
         depth=config["model"].get("depth", 12),
         itemsize=2 if config["compute_dtype"] == "bfloat16" else 4,
         remat=remat if remat in KEPT else "dots", accumulate=config["accumulate"],
         pipeline=config["model"].get("pipeline_microbatches", 0),
-        repeats=config["model"].get("pipeline_repeats", 1))
+        repeats=config["model"].get("pipeline_repeats", 1),
+        fp8=flops.blocks if config["model"].get("matmul") == "fp8" else 0.0)
     batch = rows * sum(math.prod(shape) * jnp.dtype(dtype).itemsize
                        for shape, dtype in (*spec.values(), ((), "int32")))
     return Step(work, flops, state, batch, rows, units, "tokens" if seq_len else "images",

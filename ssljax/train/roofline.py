@@ -38,10 +38,12 @@ HIDDEN = ("data", "fsdp")
 # Llama block gives 5 D + 2 F a position and moves about 42 D + 9 F forward and backward.
 PASSES = 6.0
 # Of what the products of a block give, how much the backward pass keeps, by remat. "none" also
-# keeps norms and gates; "full" keeps D of about 10 D, and one block whole while it is repeated.
-KEPT = {"none": 1.6, "dots": 1.0, "half": 0.6, "full": 0.1}
-# How much of the work is done, by remat; "half" repeats every second product (torchtitan).
-REPEATS = {"none": 1.0, "dots": 1.0, "half": 7 / 6, "full": 4 / 3}
+# keeps norms and gates; "names" 4 D of about 10 D; "full" and "offload" D, and one block whole
+# while it is repeated. "half" is torchtitan's default, which repeats every second product.
+KEPT = {"none": 1.6, "dots": 1.0, "half": 0.6, "names": 0.4, "offload": 0.1, "full": 0.1}
+# How much of the model's work is executed: "names" repeats all but queries, keys, values.
+REPEATS = {"none": 1.0, "dots": 1.0, "half": 7 / 6, "names": 5 / 4, "offload": 5 / 4,
+           "full": 4 / 3}
 
 
 class Weight(NamedTuple):
@@ -97,6 +99,7 @@ class Workload:
     accumulate: microbatches of a step
     pipeline:  microbatches that fill a pipeline; 0 is as many as stages
     repeats:   rounds of a pipeline
+    fp8:       of `products`, operations on eight bits
     """
 
     weights: tuple[Weight, ...]
@@ -109,6 +112,7 @@ class Workload:
     accumulate: int = 1
     pipeline: int = 0
     repeats: int = 1
+    fp8: float = 0.0
 
     @property
     def flops(self) -> float:
@@ -152,9 +156,10 @@ def estimate(work: Workload, sizes: Mapping[str, int], chip: Chip, *, state: flo
     devices = math.prod(sizes.values())
     repeats = REPEATS[work.remat]
     peak = chip.bf16 if work.itemsize <= 2 else chip.fp32
-    products = work.flops * repeats / devices / (EFFICIENCY * peak)
+    busy = (work.flops - work.fp8) / peak + work.fp8 / (chip.fp8 or peak)
+    products = busy * repeats / devices / EFFICIENCY
     block = numbers(work, sizes, head=False)
-    logits = numbers(work, sizes, head=True) * work.logits
+    logits = numbers(work, sizes, head=True)
     traffic = PASSES * repeats * block * work.itemsize + 4 * logits * work.itemsize + 2 * state
     memory = traffic / chip.hbm
     moved = list(predicted_collectives(work, sizes) if moved is None else moved)
@@ -163,10 +168,10 @@ def estimate(work: Workload, sizes: Mapping[str, int], chip: Chip, *, state: flo
     busy = max(products, hidden) + memory + exposed
     stages = sizes.get("stage", 1)
     bubble = busy * (stages - 1) / ((work.pipeline or stages) * work.repeats)
-    kept = KEPT[work.remat] + (KEPT["none"] / work.depth if work.remat == "full" else 0)
+    kept = KEPT[work.remat] + (0 if work.remat == "none" else KEPT["none"] / work.depth)
     return Estimate(busy + bubble, products, memory, hidden, exposed, bubble, state,
                     kept * block * work.itemsize / work.accumulate,
-                    logits * (work.itemsize + 8) / work.accumulate)
+                    work.logits * logits * (work.itemsize + 8) / work.accumulate)
 
 
 def positions_over(sizes: Mapping[str, int]) -> int:
@@ -192,7 +197,7 @@ def predicted_collectives(work: Workload, sizes: Mapping[str, int]) -> list[Coll
     are reduced over tensor where a product sums over it, and keys and values gathered over context.
     """
     out: list[Collective] = []
-    passes = 3 if work.remat in ("half", "full") else 2           # forward, again, backward
+    passes = 2 + (REPEATS[work.remat] > 1)                          # forward, again, backward
     blocks = max(work.depth, 1)
 
     def add(kind: str, axes: tuple[str, ...], count: int, size: float) -> None:

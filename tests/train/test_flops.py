@@ -42,6 +42,9 @@ def compiled_flops(config) -> float:
     return gradient.lower(*shapes, method.key).compile().cost_analysis()["flops"]
 
 
+MOE = {**GPT, "model": {**GPT["model"], "experts": 4, "experts_per_token": 2}}
+
+
 @pytest.mark.parametrize("config", [GPT, MAE], ids=["gpt", "mae"])
 def test_the_count_is_the_compilers_but_for_elementwise_work(config):
     # The compiler also counts norms, rotations, softmax and the optimizer's like: a few operations
@@ -58,6 +61,25 @@ def test_a_gpt_is_the_formula():
     assert found.total == 4 * 64 * formula
     assert found.non_embedding == found.params - 256 * 128
     assert found.active == found.params
+
+
+def test_a_mixture_counts_the_experts_that_a_token_meets():
+    dense, mixture = (flops_of(c, causal=True) for c in (GPT, MOE))
+    matrices = 3 * 128 * 384 * 3                     # of one expert, in three blocks
+    assert mixture.params - dense.params == 3 * matrices + 3 * 128 * 4
+    assert mixture.active - dense.params == matrices + 3 * 128 * 4
+    # The router reads what a gradient flows through; a dense block has one expert's matrices.
+    assert mixture.blocks - dense.blocks == 4 * 64 * 6 * (matrices + 3 * 128 * 4)
+    assert mixture.attention == dense.attention
+
+
+def test_a_mixture_is_the_compilers_but_for_the_dense_products_of_a_cpu():
+    # XLA's CPU compiler multiplies every expert with every row, so its count has E times the
+    # experts' products: take ours out and theirs back in.
+    found = flops_of(MOE, causal=False)
+    experts = 4 * 64 * 6 * 2 * 3 * 128 * 384 * 3
+    ratio = compiled_flops(MOE) / (found.total + (4 - 1) * experts)
+    assert 0.95 < ratio < 1.1, ratio
 
 
 def test_a_masked_autoencoder_counts_the_patches_it_encodes():

@@ -57,9 +57,19 @@ def test_sides_are_read_from_fan_in_and_fan_out():
 def test_one_device_computes_and_moves_nothing():
     step = work(up(), down())
     cost = estimate(step, sizes(), H100, state=0.0)
-    assert cost.products == step.flops / (EFFICIENCY * H100.bf16)
+    assert cost.products == pytest.approx(step.flops / (EFFICIENCY * H100.bf16))
     assert cost.hidden == cost.exposed == cost.bubble == 0
     assert predicted_collectives(step, sizes()) == []
+
+
+def test_products_on_eight_bits_are_faster_where_the_chip_has_them():
+    step = work(up(), down())
+    fp8 = dataclasses.replace(step, fp8=step.products)
+    seconds_of = {name: [estimate(w, sizes(), CHIPS[name], state=0.0).products
+                         for w in (step, fp8)] for name in ("h100", "a100")}
+    assert seconds_of["h100"][1] == pytest.approx(
+        seconds_of["h100"][0] * H100.bf16 / H100.fp8)
+    assert seconds_of["a100"][0] == seconds_of["a100"][1]
 
 
 def test_each_axis_brings_its_collectives():
