@@ -18,7 +18,7 @@ Key = jax.Array                            # a typed PRNG key, jax.random.key(..
 Batch = Mapping[str, jax.Array]            # leading axis of every leaf: the global batch
 Example = Mapping[str, Any]                # one row of a batch, fixed shapes
 Inputs = Mapping[str, jax.Array]           # tokens, positions, segment_ids, image, visible, ...
-Outputs = Mapping[str, Any]                # pooled, sequence, logits, losses, stats, cache
+Outputs = Mapping[str, Any]                # pooled, sequence, table, logits, losses, stats, ...
 Metrics = Mapping[str, tuple[jax.Array, jax.Array]]   # name -> (sum, weight), float32 []
 Judgement = Mapping[str, tuple[float, tuple[float, float]]]  # name -> (value, (low, high) of 95 %)
 
@@ -27,7 +27,9 @@ class Model(NamedTuple):
     """A network as pure functions over mappings; nothing above models/ knows the layer library.
 
     init:       (key, inputs) -> (params, stats); stats are batch statistics, {} without any
-    apply:      (params, inputs, *, stats=None, cache=None, key=None, train=False) -> outputs
+    apply:      (params, inputs, *, stats=None, cache=None, key=None, train=False) -> outputs.
+                A decoder that is training returns no logits but what they are the product of:
+                sequence [B, L, D] and table [V, D] (nn.loss.next_token_nats reads either)
     init_cache: (params, batch, length) -> cache of a decoder for `batch` rows of `length`
                 tokens; None for networks that do not generate
     """

@@ -2,8 +2,9 @@
 
 The block of Llama (Touvron et al. 2023, https://arxiv.org/abs/2302.13971) with the tied table of
 GPT-2. Reads tokens i32 [B, L], and optionally positions and segment_ids i32 [B, L] of packed
-documents; returns logits f32 [B, L, V], sequence [B, L, D], and with a cache the new cache. With
-experts it is a mixture of experts (nn/moe.py): losses "balance" and "z", and the router's metrics.
+documents; returns sequence [B, L, D] and logits f32 [B, L, V] (training: the table [V, D] in their
+place), and with a cache the new cache. With experts it is a mixture of experts (nn/moe.py): losses
+"balance" and "z", and the router's metrics.
 """
 
 from collections.abc import Mapping
@@ -12,9 +13,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ssljax.core.errors import ConfigError
-from ssljax.core.sharding import BATCH, einsum, shard, take
+from ssljax.core.sharding import BATCH, shard, take
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
 from ssljax.nn.attention import Attention
+from ssljax.nn.matmul import Matmul, project
 from ssljax.nn.transformer import (
     Layers,
     Remat,
@@ -34,8 +36,8 @@ class GPT(nn.Module):
     transformer: Mapping[str, object]
 
     @nn.compact
-    def __call__(self, inputs: Inputs, cache: PyTree | None) -> Outputs:
-        """Return logits, sequence and cache of inputs["tokens"] [B, L]."""
+    def __call__(self, inputs: Inputs, cache: PyTree | None, train: bool = False) -> Outputs:
+        """Return sequence, cache, and logits (training: the table) of inputs["tokens"] [B, L]."""
         inputs = {n: shard(x, BATCH, "context") for n, x in inputs.items()}
         tokens = inputs["tokens"]
         positions = inputs.get("positions")
@@ -45,15 +47,19 @@ class GPT(nn.Module):
         x = take(table, tokens, out=(BATCH, "context", None))
         decoder = Transformer(**self.transformer, causal=True, name="decoder")
         x, cache, routing = decoder(x, positions, inputs.get("segment_ids"), cache)
-        logits = einsum("BLD,VD->BLV", x, table, out=(BATCH, "context", "tensor"))
-        return {"logits": logits.astype(jnp.float32), "sequence": x, "cache": cache, "stats": {},
-                "losses": routing_losses(routing, decoder.depth),
-                "metrics": routing_metrics(routing)}
+        outputs = {"sequence": x, "cache": cache, "stats": {},
+                   "losses": routing_losses(routing, decoder.depth),
+                   "metrics": routing_metrics(routing)}
+        if train:
+            return {"table": table, **outputs}
+        logits = project("BLD,VD->BLV", x, table, out=(BATCH, "context", "tensor"))
+        return {"logits": logits.astype(jnp.float32), **outputs}
 
 
 def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: int | None = None,
-         rope_base: float = 10_000.0, attention: Attention = "auto", layers: Layers = "scan",
-         remat: Remat = "none", experts: int = 0, experts_per_token: int = 2,
+         rope_base: float = 10_000.0, attention: Attention = "auto", layers: Layers = "auto",
+         remat: Remat = "none", matmul: Matmul = "full",
+         experts: int = 0, experts_per_token: int = 2,
          pipeline_microbatches: int = 0, pipeline_repeats: int = 1) -> Model:
     """Return the language model.
 
@@ -66,8 +72,9 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
             which gives SwiGLU's three matrices the size of GELU's two at 4 D.
         rope_base: longest wavelength of RoPE over 2 pi, in tokens.
         attention: the program that computes attention; see nn.attention.choose_attention.
-        layers: one compiled block in a loop, or all unrolled.
-        remat: what the backward pass computes again: nothing, all but matrix products, blocks.
+        layers: one compiled block in a loop, or all unrolled; "auto" by depth and remat.
+        remat: what the backward pass computes again; see nn.remat.
+        matmul: "fp8" rounds the operands of products in blocks to eight bits; see nn.matmul.
         experts: feed-forward layers of `mlp_dim` in every block, of which a router gives each
             token some; 0 has one for all tokens. A multiple of the mesh's expert axis.
         experts_per_token: how many.
@@ -84,7 +91,7 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
     mlp_dim = mlp_dim or -(-8 * width // (3 * 64)) * 64
     net = GPT(vocab_size, width, dict(
         depth=depth, num_heads=num_heads, mlp_dim=mlp_dim, rope_base=rope_base,
-        attention=attention, layers=layers, remat=remat, experts=experts,
+        attention=attention, layers=layers, remat=remat, matmul=matmul, experts=experts,
         experts_per_token=experts_per_token, pipeline_microbatches=pipeline_microbatches,
         pipeline_repeats=pipeline_repeats))
 
@@ -93,8 +100,8 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
 
     def apply(params: Params, inputs: Inputs, *, stats: PyTree = None, cache: PyTree = None,
               key: Key | None = None, train: bool = False) -> Outputs:
-        del stats, key, train
-        return net.apply({"params": params}, inputs, cache)
+        del stats, key
+        return net.apply({"params": params}, inputs, cache, train)
 
     def init_cache(params: Params, batch: int, length: int) -> PyTree:
         shape = (depth, batch, length, num_heads, width // num_heads)

@@ -15,6 +15,7 @@ from ssljax.core.errors import ConfigError, nearest
 from ssljax.core.sharding import BATCH, einsum, per_example, shard, take
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
 from ssljax.nn.attention import Attention
+from ssljax.nn.matmul import Matmul
 from ssljax.nn.patches import patch_grid, patchify, sincos_table
 from ssljax.nn.transformer import Layers, Remat, Transformer
 
@@ -60,7 +61,8 @@ class ViT(nn.Module):
 def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 0, depth: int = 0,
          num_heads: int = 0, patch_size: int = 0, mlp_dim: int = 0,
          pool: Literal["mean", "class"] = "mean", attention: Attention = "auto",
-         layers: Layers = "scan", remat: Remat = "none", pipeline_microbatches: int = 0,
+         layers: Layers = "auto", remat: Remat = "none", matmul: Matmul = "full",
+         pipeline_microbatches: int = 0,
          pipeline_repeats: int = 1) -> Model:
     """Return the vision transformer, by variant such as "S/16" or by its dimensions.
 
@@ -76,8 +78,9 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
         mlp_dim: hidden units F; 4 D unless told.
         pool: the mean over patches, or a class token.
         attention: the program that computes attention; see nn.attention.choose_attention.
-        layers: one compiled block in a loop, or all unrolled.
-        remat: what the backward pass computes again: nothing, all but matrix products, blocks.
+        layers: one compiled block in a loop, or all unrolled; "auto" by depth and remat.
+        remat: what the backward pass computes again; see nn.remat.
+        matmul: "fp8" rounds the operands of products in blocks to eight bits; see nn.matmul.
         pipeline_microbatches: parts of a batch that are under way at once on a mesh with several
             stages; 0 is as many as stages, more leave less idle.
         pipeline_repeats: groups of layers that each stage holds; more leave less idle.
@@ -89,7 +92,7 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
     width, depth, num_heads, patch_size = dimensions(variant, width, depth, num_heads, patch_size)
     net = ViT(width, patch_size, patch_grid(image_size, patch_size), pool, {
         "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or 4 * width, "norm": "layer",
-        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat,
+        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat, "matmul": matmul,
         "pipeline_microbatches": pipeline_microbatches, "pipeline_repeats": pipeline_repeats})
     expected = (image_size, image_size, channels)
 

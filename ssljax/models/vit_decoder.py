@@ -15,6 +15,7 @@ from ssljax.core.errors import ConfigError
 from ssljax.core.sharding import BATCH, Axes, einsum, per_example, shard
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
 from ssljax.nn.attention import Attention
+from ssljax.nn.matmul import Matmul
 from ssljax.nn.patches import patch_grid, sincos_table
 from ssljax.nn.transformer import Layers, Remat, Transformer
 
@@ -70,7 +71,8 @@ class Decoder(nn.Module):
 
 def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size: int,
          channels: int = 3, mlp_dim: int = 0, attention: Attention = "auto",
-         layers: Layers = "scan", remat: Remat = "none", pipeline_microbatches: int = 0,
+         layers: Layers = "auto", remat: Remat = "none", matmul: Matmul = "full",
+         pipeline_microbatches: int = 0,
          pipeline_repeats: int = 1) -> Model:
     """Return the decoder; 512 wide and 8 deep serves ViT-B and ViT-L in the paper.
 
@@ -83,8 +85,9 @@ def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size:
         channels: C.
         mlp_dim: hidden units F; 4 D unless told.
         attention: the program that computes attention; see nn.attention.choose_attention.
-        layers: one compiled block in a loop, or all unrolled.
-        remat: what the backward pass computes again: nothing, all but matrix products, blocks.
+        layers: one compiled block in a loop, or all unrolled; "auto" by depth and remat.
+        remat: what the backward pass computes again; see nn.remat.
+        matmul: "fp8" rounds the operands of products in blocks to eight bits; see nn.matmul.
         pipeline_microbatches: parts of a batch that are under way at once on a mesh with several
             stages; 0 is as many as stages, more leave less idle.
         pipeline_repeats: groups of layers that each stage holds; more leave less idle.
@@ -94,7 +97,7 @@ def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size:
                           "change width or num_heads.")
     net = Decoder(width, patch_grid(image_size, patch_size), patch_size**2 * channels, {
         "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or 4 * width, "norm": "layer",
-        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat,
+        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat, "matmul": matmul,
         "pipeline_microbatches": pipeline_microbatches, "pipeline_repeats": pipeline_repeats})
 
     def init(key: Key, inputs: Inputs) -> tuple[Params, PyTree]:

@@ -13,7 +13,10 @@ import jax.numpy as jnp
 from absl import logging
 
 from ssljax.core.errors import ConfigError
-from ssljax.core.sharding import BATCH, axis_size, einsum, local, shard
+from ssljax.core.sharding import BATCH, axis_size, local, shard
+from ssljax.nn.blockwise import blockwise_attention, causal_blocks
+from ssljax.nn.matmul import Matmul, project
+from ssljax.nn.remat import named
 from ssljax.nn.ring import ring_attention
 from ssljax.nn.rope import rotate
 
@@ -100,7 +103,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool,
            kind: Attention = "auto") -> jax.Array:
     """Scaled dot-product attention, softmax in float32.
 
-    No [L, L] mask exists unless the program needs one: causal order alone never makes one.
+    The fused programs make no [L, L] mask of causal order alone.
 
     Args:
         q: [B, L, H, K].
@@ -127,9 +130,19 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool,
         return cudnn_attention(q, k, v, causal=causal, segment_ids=segment_ids)
     # Two lines gather keys and values over context: right for all but the longest sequences.
     k, v = (shard(t, *KEYS) for t in (k, v))
-    if segment_ids is not None:
-        mask, causal = packed_mask(segment_ids, causal=causal), False
-    return jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal and mask is None)
+    blocks = 1
+    if mask is None:
+        blocks = causal_blocks(length) if causal and axis_size("context") == 1 else 1
+        mask = in_order(length)[None, None] if causal else None
+        if segment_ids is not None:
+            mask = packed_mask(segment_ids, causal=causal)
+    return blockwise_attention(q, k, v, mask, blocks)
+
+
+def in_order(length: int) -> jax.Array:
+    """Return [L, L]: True where a key is not after the query."""
+    order = jnp.arange(length)
+    return order[:, None] >= order[None, :]
 
 
 def packed_mask(segment_ids: jax.Array, *, causal: bool) -> jax.Array:
@@ -137,8 +150,7 @@ def packed_mask(segment_ids: jax.Array, *, causal: bool) -> jax.Array:
     keys = shard(segment_ids, BATCH, None)
     mask = segment_ids[:, :, None] == keys[:, None, :]
     if causal:
-        order = jnp.arange(segment_ids.shape[1])
-        mask &= (order[:, None] >= order[None, :])[None]
+        mask &= in_order(segment_ids.shape[1])[None]
     return mask[:, None]
 
 
@@ -206,6 +218,21 @@ def cached_mask(positions: jax.Array, length: int) -> jax.Array:
     return (jnp.arange(length) <= positions[:, :, None])[:, None]
 
 
+def project_qkv(x: jax.Array, w_qkv: jax.Array, matmul: Matmul) -> list[jax.Array]:
+    """Return queries, keys and values [B, L, H, K] of x [B, L, D].
+
+    One product is best on accelerators. On one CPU three are: the gradient of the split would be a
+    concatenation of three activations, which cost as much as a tenth of the product.
+    """
+    alone = jax.sharding.get_abstract_mesh().empty and platform() == "cpu"
+    if alone:
+        return [project("BLD,DHK->BLHK", x, w[:, 0], out=QKV, matmul=matmul)
+                for w in jnp.split(w_qkv, 3, axis=1)]
+    qkv = project("BLD,DSHK->BLSHK", x, w_qkv, out=(BATCH, "context", None, "tensor", None),
+                  matmul=matmul)
+    return [t[:, :, 0] for t in jnp.split(qkv, 3, axis=2)]
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention with optional rotary positions and cache."""
 
@@ -214,6 +241,7 @@ class SelfAttention(nn.Module):
     out_scale: float
     causal: bool
     attention: Attention
+    matmul: Matmul = "full"
 
     @nn.compact
     def __call__(self, x: jax.Array, positions: jax.Array | None, segment_ids: jax.Array | None,
@@ -234,8 +262,7 @@ class SelfAttention(nn.Module):
         w_qkv = self.param("w_qkv", nn.initializers.lecun_normal(0, (1, 2, 3)), (d, 3, h, k))
         w_out = self.param("w_out", nn.initializers.variance_scaling(
             self.out_scale, "fan_in", "truncated_normal", (0, 1), 2), (h, k, d))
-        qkv = einsum("BLD,DSHK->SBLHK", x, w_qkv, out=(None, BATCH, "context", "tensor", None))
-        q, key, value = qkv[0], qkv[1], qkv[2]
+        q, key, value = (named(t, "qkv") for t in project_qkv(x, w_qkv, self.matmul))
         if self.rope_base is not None:
             q, key = (rotate(t, positions, self.rope_base) for t in (q, key))
         mask = None
@@ -243,6 +270,7 @@ class SelfAttention(nn.Module):
             cache = write_cache(cache, key, value, positions)
             key, value = (cache[n].astype(q.dtype) for n in ("k", "v"))
             mask, segment_ids = cached_mask(positions, key.shape[1]), None
-        y = attend(q, key, value, causal=self.causal, segment_ids=segment_ids, mask=mask,
-                   kind=self.attention)
-        return einsum("BLHK,HKD->BLD", y, w_out, out=(BATCH, "context", None)), cache
+        y = named(attend(q, key, value, causal=self.causal, segment_ids=segment_ids, mask=mask,
+                         kind=self.attention), "attention")
+        return project("BLHK,HKD->BLD", y, w_out, out=(BATCH, "context", None),
+                       matmul=self.matmul), cache

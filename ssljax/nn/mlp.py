@@ -3,7 +3,8 @@
 import flax.linen as nn
 import jax
 
-from ssljax.core.sharding import BATCH, einsum
+from ssljax.core.sharding import BATCH
+from ssljax.nn.matmul import Matmul, project
 
 HIDDEN = (BATCH, "context", "tensor")
 WIDE = (BATCH, "context", None)
@@ -14,6 +15,7 @@ class SwiGLU(nn.Module):
 
     hidden: int
     out_scale: float
+    matmul: Matmul = "full"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -23,9 +25,9 @@ class SwiGLU(nn.Module):
         w_up = self.param("w_up", init.lecun_normal(), (d, self.hidden))
         w_down = self.param("w_down", init.variance_scaling(
             self.out_scale, "fan_in", "truncated_normal"), (self.hidden, d))
-        gate = jax.nn.silu(einsum("BLD,DF->BLF", x, w_gate, out=HIDDEN))
-        y = gate * einsum("BLD,DF->BLF", x, w_up, out=HIDDEN)
-        return einsum("BLF,FD->BLD", y, w_down, out=WIDE)
+        gate = jax.nn.silu(project("BLD,DF->BLF", x, w_gate, out=HIDDEN, matmul=self.matmul))
+        y = gate * project("BLD,DF->BLF", x, w_up, out=HIDDEN, matmul=self.matmul)
+        return project("BLF,FD->BLD", y, w_down, out=WIDE, matmul=self.matmul)
 
 
 class GELU(nn.Module):
@@ -33,6 +35,7 @@ class GELU(nn.Module):
 
     hidden: int
     out_scale: float
+    matmul: Matmul = "full"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -43,8 +46,8 @@ class GELU(nn.Module):
         w_down = self.param("w_down", init.variance_scaling(
             self.out_scale, "fan_in", "truncated_normal"), (self.hidden, d))
         b_down = self.param("b_down", init.zeros, (d,))
-        y = jax.nn.gelu(einsum("BLD,DF->BLF", x, w_up, out=HIDDEN) + b_up)
-        return einsum("BLF,FD->BLD", y, w_down, out=WIDE) + b_down
+        y = jax.nn.gelu(project("BLD,DF->BLF", x, w_up, out=HIDDEN, matmul=self.matmul) + b_up)
+        return project("BLF,FD->BLD", y, w_down, out=WIDE, matmul=self.matmul) + b_down
 
 
 MLPS = {"swiglu": SwiGLU, "gelu": GELU}

@@ -16,8 +16,23 @@ def rotate(x: jax.Array, positions: jax.Array, base: float) -> jax.Array:
         [B, L, H, K] of x's dtype; angles are float32, since bfloat16 cannot count to 257.
     """
     half = x.shape[-1] // 2
-    frequency = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angle = positions[..., None, None].astype(jnp.float32) * frequency      # [B, L, 1, K/2]
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    cos, sin = (t[:, :, None] for t in turns(positions, base, half))        # [B, L, 1, K/2]
     a, b = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
+
+
+def turns(positions: jax.Array, base: float, half: int) -> tuple[jax.Array, jax.Array]:
+    """Return cosine and sine f32 [B, L, half] of every position's angles.
+
+    On one CPU the rows are a loop, which XLA does not look into: it would fuse sine and cosine into
+    the products and compute them again for every head, forward and backward (6.9 instead of 0.7 ms
+    for 8 rows of 256 tokens and 6 heads).
+    """
+    frequency = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+
+    def one(row: jax.Array) -> tuple[jax.Array, jax.Array]:
+        angle = row[..., None].astype(jnp.float32) * frequency
+        return jnp.cos(angle), jnp.sin(angle)
+
+    alone = jax.sharding.get_abstract_mesh().empty and jax.default_backend() == "cpu"
+    return jax.lax.map(one, positions) if alone else one(positions)

@@ -8,18 +8,21 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.core.types import Batch, Inputs, Key, Metrics, Model, Objective, Params, PyTree
-from ssljax.nn.loss import cross_entropy
+from ssljax.nn.loss import Loss, next_token_nats
 
 TINY: dict[str, object] = {}
 INPUTS = ("tokens", "positions", "segment_ids")
 
 
-def make(model: Model, *, z_loss: float = 0.0, router_balance: float = 0.01,
-         router_z: float = 0.001) -> Objective:
+def make(model: Model, *, loss: Loss = "auto", z_loss: float = 0.0,
+         router_balance: float = 0.01, router_z: float = 0.001) -> Objective:
     """Return the objective: nats of every target, weighted.
 
     Args:
-        model: a decoder; reads tokens, positions and segment_ids, returns logits [B, L, V].
+        model: a decoder; reads tokens, positions and segment_ids, returns sequence [B, L, D] and
+            table [V, D], or logits [B, L, V].
+        loss: "full" holds the logits of all tokens at once, "fused" of a few hundred; "auto" is
+            fused from a vocabulary of 8,192 on.
         z_loss: weight of log(Z)**2, which keeps logits from drifting (PaLM, section 5,
             https://arxiv.org/abs/2204.02311).
         router_balance: weight of the loss that keeps the experts of a mixture evenly used.
@@ -35,16 +38,13 @@ def make(model: Model, *, z_loss: float = 0.0, router_balance: float = 0.01,
         params, stats = model.init(key, inputs(batch))
         return params, {"stats": stats}
 
-    def loss(params: Params, extra: PyTree, batch: Batch, key: Key,
-             ) -> tuple[jax.Array, tuple[jax.Array, PyTree, Metrics]]:
+    def loss_sum(params: Params, extra: PyTree, batch: Batch, key: Key,
+                 ) -> tuple[jax.Array, tuple[jax.Array, PyTree, Metrics]]:
         outputs = model.apply(params, inputs(batch), stats=extra["stats"], key=key, train=True)
-        nats = cross_entropy(outputs["logits"], batch["targets"])
+        total, nats = next_token_nats(outputs, batch["targets"], batch["loss_weight"],
+                                      z_loss=z_loss, kind=loss)
         weight = jnp.sum(batch["loss_weight"])
-        total = jnp.sum(nats * batch["loss_weight"])
-        metrics = {"nats_per_token": (total, weight)}
-        if z_loss:
-            squared = jax.nn.logsumexp(outputs["logits"], axis=-1) ** 2
-            total += z_loss * jnp.sum(squared * batch["loss_weight"])
+        metrics = {"nats_per_token": (nats, weight)}
         # Sums over tokens as the nats are, so microbatches add up to the same total.
         total += sum(weights[name] * value for name, (value, _) in
                      outputs.get("losses", {}).items())
@@ -58,4 +58,4 @@ def make(model: Model, *, z_loss: float = 0.0, router_balance: float = 0.01,
     def encoder(params: Params, extra: PyTree) -> tuple[Params, PyTree]:
         return params, extra["stats"]
 
-    return Objective(init, loss, update, encoder, coupled=False)
+    return Objective(init, loss_sum, update, encoder, coupled=False)
