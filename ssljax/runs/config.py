@@ -34,6 +34,7 @@ KEYS: Mapping[str, tuple[Any, bool]] = {
     "evals": (Mapping, False), "seq_len": (int, False), "workers": (int, False),
     "packing": (Packing, False), "cache": (str, False), "spike_factor": (float, False),
     "max_rejected": (int, False), "rewinds": (int, False), "keep_every": (int, False),
+    "zero1": (bool, False),
     "keep_best": (str, False), "checkpoint_root": (str, False), "stall_seconds": (float, False)}
 # What a config need not say.
 DEFAULTS: Mapping[str, Any] = {
@@ -43,6 +44,7 @@ DEFAULTS: Mapping[str, Any] = {
     "keep_every": 0,            # steps; checkpoints at its multiples stay for ever
     "keep_best": "",            # "LABEL/NAME" of a judgement; "-LABEL/NAME" where higher is better
     "checkpoint_root": "",      # folder or bucket (gs://, s3://) instead of WORKDIR/checkpoints
+    "zero1": False,             # split the optimizer's state and update over the data axis too
     "stall_seconds": 300.0,     # a step longer than this is reported with every thread's stack
     "workers": 0, "evals": {}}
 # What may differ when a run is continued: none of it changes the numbers of the steps to come,
@@ -50,7 +52,7 @@ DEFAULTS: Mapping[str, Any] = {
 CHANGEABLE = {"total_steps", "log_steps", "checkpoint_steps", "keep_checkpoints", "evals", "mesh",
               "track",
               "workers", "cache", "max_rejected", "rewinds", "keep_every", "keep_best",
-              "checkpoint_root", "stall_seconds"}
+              "checkpoint_root", "stall_seconds", "zero1"}
 SPECS = ("source", "pretext", "model", "objective", "schedule")
 DTYPES = ("float32", "bfloat16")
 ALWAYS_TRACKED = ("jsonl", "tensorboard", "progress")     # writers that every run has

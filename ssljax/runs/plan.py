@@ -140,10 +140,11 @@ def compiled(config: Mapping[str, Any], method: Method, step: Step, candidate: C
     config = {**config, "accumulate": candidate.accumulate}
     mesh = sharding.make_mesh(candidate.sizes)
     with sharding.use_mesh(mesh):
-        state = abstract_state(method.init, method.key, mesh)
+        state = abstract_state(method.init, method.key, mesh, method.layout)
         program = jax.jit(build_train_step(config, method), donate_argnums=0).lower(
             state, abstract_batch(method, config["batch_size"], mesh)).compile()
-    memory, moved = program.memory_analysis(), collectives(program, mesh)
+    memory = program.memory_analysis()
+    moved = [c for c in collectives(program, mesh) if c.axes != "-"]    # groups of one move nothing
     total = (memory.argument_size_in_bytes + memory.temp_size_in_bytes
              + memory.output_size_in_bytes - memory.alias_size_in_bytes)
     work = dataclasses.replace(step.work, accumulate=candidate.accumulate)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.metadata
+import math
 import os
 import pathlib
 import time
@@ -61,14 +62,17 @@ def versions() -> dict[str, str]:
 def check_devices(config: Mapping[str, Any]) -> None:
     """Raise ConfigError if the mesh or the batch cannot be on the devices that are visible."""
     sizes = sharding.mesh_sizes(jax.device_count(), config["mesh"])
-    ways = sizes["data"] * sizes["fsdp"] * sizes["expert"]
+    ways = math.prod(sizes[axis] for axis in sharding.BATCH)
+    stages = sizes["stage"]
+    waves = config["model"].get("pipeline_microbatches", 0) or stages
     rows, parts = config["batch_size"], config["accumulate"]
-    if rows % (ways * parts):
-        unit = ways * parts
+    unit = parts * math.lcm(ways, ways // stages * (waves if stages > 1 else 1))
+    if rows % unit:
         low = rows // unit * unit
+        pipeline = f", {waves} in the pipeline" if stages > 1 else ""
         raise ConfigError(
             f"batch_size {rows} is not a multiple of {unit} ({ways} batch devices x {parts} "
-            f"microbatches); use {f'{low} or ' if low else ''}{low + unit}.")
+            f"microbatches{pipeline}); use {f'{low} or ' if low else ''}{low + unit}.")
 
 
 def start_or_restore(method: Method, checkpoints: Checkpoints, mesh: jax.sharding.Mesh | None,
@@ -76,8 +80,9 @@ def start_or_restore(method: Method, checkpoints: Checkpoints, mesh: jax.shardin
     """Return the state of the newest sound checkpoint, or a fresh one; says which."""
     step = checkpoints.choose()
     if step is None:
-        return init_state(method.init, method.key, mesh)
-    state, items = checkpoints.load(step, abstract_state(method.init, method.key, mesh))
+        return init_state(method.init, method.key, mesh, method.layout)
+    wanted = abstract_state(method.init, method.key, mesh, method.layout)
+    state, items = checkpoints.load(step, wanted)
     check_same_data(items["data"]["fingerprint"], fingerprint)
     if jax.process_index() == 0:
         print(f"Continuing from step {step} ({checkpoints.root / str(step)}).", flush=True)

@@ -68,7 +68,7 @@ def inspect_gradients(grads: Any) -> dict[str, dict[str, float]]:
     def one(x: jax.Array) -> dict[str, jax.Array]:
         finite = jnp.isfinite(x)
         kept = jnp.where(finite, x, 0)
-        return {"norm": jnp.linalg.norm(kept.ravel()), "largest": jnp.max(jnp.abs(kept)),
+        return {"norm": jnp.sqrt(jnp.sum(kept * kept)), "largest": jnp.max(jnp.abs(kept)),
                 "not_finite": jnp.sum(~finite)}
 
     reports = jax.device_get({n: jax.jit(one)(g) for n, g in named_leaves(grads).items()})
@@ -105,8 +105,8 @@ def state_before(method: Method, config: Mapping[str, Any], workdir: pathlib.Pat
     root = checkpoint_root(workdir, config)
     since, _ = newest_sound(root, before=step)
     if since is None:
-        return init_state(method.init, method.key, mesh)
-    wanted = abstract_state(method.init, method.key, mesh)
+        return init_state(method.init, method.key, mesh, method.layout)
+    wanted = abstract_state(method.init, method.key, mesh, method.layout)
     state, items = load_step(step_dirs(root)[since], wanted)
     check_same_data(items["data"]["fingerprint"], stream.fingerprint())
     return state
@@ -132,7 +132,8 @@ def replay(workdir: pathlib.Path, step: int) -> Replay:
     skips = read_skips(workdir)
     train_step = make_train_step(
         method.objective, method.tx, views=method.pretext.views, accumulate=config["accumulate"],
-        compute_dtype=config["compute_dtype"], spike_factor=config["spike_factor"])
+        compute_dtype=config["compute_dtype"], spike_factor=config["spike_factor"],
+        layout=method.layout)
 
     def rows(step: int) -> dict[str, np.ndarray]:
         return stream.host_rows(position(step - 1, skips), 0, 1)

@@ -9,7 +9,7 @@ import optax
 from ssljax.core import sharding
 from ssljax.core.types import Batch, Key, Objective, TrainState
 from ssljax.train.guard import start
-from ssljax.train.layout import state_layout
+from ssljax.train.layout import Layout, state_layout
 
 # A tag no step number reaches, so that views never share a key with a step.
 VIEWS = 0xFFFF_FFFF
@@ -58,24 +58,25 @@ def init_fn(objective: Objective, tx: optax.GradientTransformation, views: Calla
     return init
 
 
-def state_shardings(shapes: TrainState, mesh: jax.sharding.Mesh | None) -> TrainState:
+def state_shardings(shapes: TrainState, mesh: jax.sharding.Mesh | None,
+                    layout: Layout | None = None) -> TrainState:
     """Return the sharding of every leaf of a state: by weight name, or the only device."""
     if mesh is None:
         only = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         return jax.tree.map(lambda _: only, shapes)
-    return state_layout(mesh, shapes)
+    return state_layout(mesh, shapes, layout or Layout())
 
 
 def abstract_state(init: Callable[[Key], TrainState], key: Key,
-                   mesh: jax.sharding.Mesh | None) -> TrainState:
+                   mesh: jax.sharding.Mesh | None, layout: Layout | None = None) -> TrainState:
     """Return the state as ShapeDtypeStructs with shardings: what a checkpoint is loaded into."""
     shapes = jax.eval_shape(init, key)
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-                        shapes, state_shardings(shapes, mesh))
+                        shapes, state_shardings(shapes, mesh, layout))
 
 
 def init_state(init: Callable[[Key], TrainState], key: Key,
-               mesh: jax.sharding.Mesh | None) -> TrainState:
+               mesh: jax.sharding.Mesh | None, layout: Layout | None = None) -> TrainState:
     """Return the initial state, each leaf made on the devices that will hold it.
 
     jit(tx.init)(params) would return a replicated optimizer state on Auto meshes, silently.
@@ -83,4 +84,4 @@ def init_state(init: Callable[[Key], TrainState], key: Key,
     if mesh is None:
         return jax.jit(init)(key)
     shapes = jax.eval_shape(init, key)
-    return jax.jit(init, out_shardings=state_shardings(shapes, mesh))(key)
+    return jax.jit(init, out_shardings=state_shardings(shapes, mesh, layout))(key)

@@ -12,6 +12,7 @@ from ssljax.core.sharding import split_batch
 from ssljax.core.tree import cast_floating
 from ssljax.core.types import Batch, Key, Objective, Params, PyTree, TrainState
 from ssljax.train.guard import judge
+from ssljax.train.layout import Layout
 from ssljax.train.norms import block_norms
 from ssljax.train.state import with_views
 
@@ -73,7 +74,8 @@ def norms_when(due: jax.Array, tree: PyTree) -> dict[str, jax.Array]:
 def make_train_step(objective: Objective, tx: optax.GradientTransformation, *,
                     views: Callable[[Key, Batch], Batch], accumulate: int = 1,
                     compute_dtype: str = "float32", spike_factor: float = 0.0,
-                    log_steps: int = 1, total_steps: int = 0) -> TrainStep:
+                    log_steps: int = 1, total_steps: int = 0,
+                    layout: Layout | None = None) -> TrainStep:
     """Return a pure (state, batch) -> (state, metrics), to be jitted with the state donated.
 
     A step whose loss or gradient is not finite, or whose gradient norm is a spike, changes nothing
@@ -89,6 +91,7 @@ def make_train_step(objective: Objective, tx: optax.GradientTransformation, *,
         spike_factor: largest gradient norm over its running mean; 0 does not judge by it.
         log_steps: norms by block are computed every so many steps,
         total_steps: and at this one.
+        layout: how the state lies on the mesh, as it was made; ssljax's own weights unless told.
 
     Raises:
         ConfigError: accumulation with a method whose rows depend on each other.
@@ -99,11 +102,14 @@ def make_train_step(objective: Objective, tx: optax.GradientTransformation, *,
                           "smaller batch or more devices.")
     sums = gradient_sums(objective, compute_dtype)
     sums = accumulated(sums, accumulate) if accumulate > 1 else sums
+    layout = layout or Layout()
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         batch = with_views(views, state.key, batch)
         key = jax.random.fold_in(state.key, state.step)
         (total, weight, grads, metrics), extra = sums(state.params, state.extra, batch, key)
+        # On Auto meshes gradients of a pipeline come back laid out along stage alone.
+        grads = layout.as_moments(grads)
         scale = 1 / jnp.where(weight > 0, weight, 1)
         loss, grads = total * scale, jax.tree.map(lambda g: g * scale, grads)
         grad_norm, step = optax.tree.norm(grads), state.step + 1
@@ -111,8 +117,9 @@ def make_train_step(objective: Objective, tx: optax.GradientTransformation, *,
         due = (step % log_steps == 0) | (step == total_steps)
 
         def move() -> tuple[Params, PyTree, PyTree, dict[str, jax.Array]]:
-            updates, opt_state = tx.update(grads, state.opt_state, state.params)
-            params = optax.apply_updates(state.params, updates)
+            params = layout.as_moments(state.params)
+            updates, opt_state = tx.update(grads, state.opt_state, params)
+            params = layout.as_weights(optax.apply_updates(params, updates))
             params, moved = objective.update(params, extra, state.step)
             return params, opt_state, moved, norms_when(due, updates)
 

@@ -109,9 +109,9 @@ def losses(objective: str, mesh: jax.sharding.Mesh | None, steps: int = 3, **opt
     """Return the losses of the first steps of a case on a mesh."""
     method, batches = case(objective)
     with sharding.use_mesh(mesh):
-        state = init_state(method.init, method.key, mesh)
+        state = init_state(method.init, method.key, mesh, method.layout)
         step = jax.jit(make_train_step(method.objective, method.tx, views=method.pretext.views,
-                                       **options), donate_argnums=0)
+                                       layout=method.layout, **options), donate_argnums=0)
         seen = []
         for batch in batches[:steps]:
             state, metrics = step(state, sharding.place_batch(mesh, batch))
