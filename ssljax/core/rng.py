@@ -1,5 +1,6 @@
 """Random keys that depend on what a draw is for, never on who draws it or when. Free of jax."""
 
+import functools
 import hashlib
 import json
 
@@ -17,6 +18,12 @@ def record_id(source: str, record: str | int) -> np.ndarray:
     return np.frombuffer(hash64(source, record).to_bytes(8, "little"), np.uint32)
 
 
+@functools.lru_cache(maxsize=64)
+def stream_key(seed: int, stream: str) -> int:
+    """Return hash64(seed, stream), remembered: it is asked for once a row."""
+    return hash64(seed, stream)
+
+
 def host_generator(seed: int, stream: str, epoch: int, id: np.ndarray) -> np.random.Generator:
     """Return the host's generator for one record in one epoch.
 
@@ -27,4 +34,4 @@ def host_generator(seed: int, stream: str, epoch: int, id: np.ndarray) -> np.ran
         id: uint32 [2], the record's identity.
     """
     counter = [0, int(epoch), int(id[0]), int(id[1])]
-    return np.random.Generator(np.random.Philox(key=hash64(seed, stream), counter=counter))
+    return np.random.Generator(np.random.Philox(key=stream_key(seed, stream), counter=counter))

@@ -84,7 +84,7 @@ def code_hash(module: str) -> str:
 @functools.lru_cache(maxsize=64)
 def open_kept(folder: str) -> np.ndarray:
     """Map the numbers of kept records, once a process."""
-    return np.memmap(Path(folder, KEPT), "<i8", "r")
+    return np.asarray(np.memmap(Path(folder, KEPT), "<i8", "r"))
 
 
 @dataclasses.dataclass(frozen=True)

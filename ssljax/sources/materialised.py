@@ -112,8 +112,8 @@ class Opened(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def open_files(folder: str) -> Opened:
     """Map a store into memory, once a process."""
-    return Opened(np.memmap(Path(folder, "offsets.i8"), "<i8", "r"),
-                  np.memmap(Path(folder, "records.bin"), np.uint8, "r"))
+    return Opened(np.asarray(np.memmap(Path(folder, "offsets.i8"), "<i8", "r")),
+                  np.asarray(np.memmap(Path(folder, "records.bin"), np.uint8, "r")))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -155,4 +155,5 @@ def read_offsets(path: Path, records: int, tokens: int) -> np.ndarray:
 
 def map_tokens(path: Path, dtype: np.dtype) -> np.ndarray:
     """Return a file's ids as a memory map; an empty file cannot be mapped and is an empty array."""
-    return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
+    mapped = path.stat().st_size > 0
+    return np.asarray(np.memmap(path, dtype, "r")) if mapped else np.empty(0, dtype)

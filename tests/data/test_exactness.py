@@ -76,7 +76,9 @@ def test_the_weights_change_at_the_step_they_say(cache):
 
 @pytest.mark.parametrize("hosts", [2, 4, 8])
 def test_hosts_change_nothing(hosts, cache, expected):
-    assert hashes(stream(cache), hosts=hosts) == expected
+    first, last = CHANGE - 50, CHANGE + 50         # all thousand of them: the slow test below
+    found = hashes(stream(cache), hosts=hosts, start=first, stop=last)
+    assert found == expected[first:last]
 
 
 @pytest.mark.parametrize("start, hosts", [(1, 2), (250, 8), (499, 4), (500, 1), (777, 4)])
@@ -93,7 +95,7 @@ def test_workers_change_nothing_around_the_change(cache, expected):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")          # Grain's worker processes and their shared memory
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [0, 1, 4])
 @pytest.mark.parametrize("hosts", [1, 2, 4, 8])
 def test_every_number_of_hosts_and_workers_reads_the_same_thousand_batches(
         hosts, workers, cache, expected):

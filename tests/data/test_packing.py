@@ -118,7 +118,7 @@ def test_a_cached_plan_is_made_once_mapped_and_small_to_send(tmp_path, monkeypat
     monkeypatch.setattr(packing, "write_plan", None)         # a second plan would fail
     packing.open_plan.cache_clear()
     again = packed(source, seq_len=64, end_of_text=END, seed=3, cache=str(tmp_path))
-    assert isinstance(again.plan.document, np.memmap)
+    assert isinstance(again.plan.document.base, np.memmap)
     assert len(pickle.dumps(again.plan)) < 300
     for plan in (first.plan, again.plan, pickle.loads(pickle.dumps(again.plan))):
         for name in packing.FILES:
