@@ -69,17 +69,20 @@ class Weight(NamedTuple):
     def sides(self) -> tuple[set[str], set[str]]:
         """Return the mesh axes on the dimensions that are summed over, and on those that stay.
 
-        Dimensions are [layers..., in..., out...]; a table that is also looked up has its output
-        first. The order is read from fan-in and fan-out.
+        Dimensions are [layers..., in..., several..., out...]; a table that is also looked up has
+        its output first, and queries, keys and values are several products of one weight. The order
+        is read from fan-in and fan-out.
         """
         if not self.forward:
             return set(), set()
         fan_in, fan_out = (round(self.forward / (2 * n)) for n in (self.given, self.taken))
+        dims = range(len(self.shape))
         for left, right in ((fan_in, fan_out), (fan_out, fan_in)):
-            for low in range(1, len(self.shape)):
-                before = [math.prod(self.shape[start:low]) for start in range(low)]
-                if math.prod(self.shape[low:]) == right and left in before:
-                    first = set(sum(self.axes[before.index(left):low], ()))
+            for low in dims[1:]:
+                spans = [(i, j) for j in range(low, 0, -1) for i in range(j)
+                         if math.prod(self.shape[i:j]) == left]
+                if math.prod(self.shape[low:]) == right and spans:
+                    first = set(sum(self.axes[slice(*spans[0])], ()))
                     last = set(sum(self.axes[low:], ()))
                     return (first, last) if left == fan_in else (last, first)
         return set(), set()
@@ -100,6 +103,7 @@ class Workload:
     pipeline:  microbatches that fill a pipeline; 0 is as many as stages
     repeats:   rounds of a pipeline
     fp8:       of `products`, operations on eight bits
+    chosen:    experts of a token
     """
 
     weights: tuple[Weight, ...]
@@ -113,6 +117,7 @@ class Workload:
     pipeline: int = 0
     repeats: int = 1
     fp8: float = 0.0
+    chosen: int = 1
 
     @property
     def flops(self) -> float:
@@ -224,11 +229,12 @@ def predicted_collectives(work: Workload, sizes: Mapping[str, int]) -> list[Coll
                 (passes - 1) * weight.given * work.itemsize / rows)
         if "tensor" in stay:
             add("all-reduce", ("tensor",), count, weight.taken * work.itemsize / rows)
-        if "expert" in over:
-            # Tokens are gathered to the experts and their results scattered back, both ways.
-            size = weight.taken * work.itemsize / rows
-            add("all-gather", ("expert",), count, size)
-            add("reduce-scatter", ("expert",), count, size)
+        if "expert" in over and "tensor" in summed:
+            # Around the experts of a block: tokens are gathered, and their results scattered back.
+            tokens = weight.given / work.chosen * work.itemsize / rows
+            add("all-gather", ("expert",), passes * count,
+                passes * tokens * sizes.get("expert", 1))
+            add("reduce-scatter", ("expert",), passes * count, passes * tokens)
         if len(weight.shape) > 3 and weight.shape[-3] == 3 and "tensor" in stay:
             keys = weight.given * 2 / 3 * work.itemsize / rows * sizes.get("context", 1)
             add("all-gather", ("context",), passes * count, passes * keys / sizes.get("tensor", 1))

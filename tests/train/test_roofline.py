@@ -51,6 +51,8 @@ def test_sides_are_read_from_fan_in_and_fan_out():
     qkv = Weight(D * 3 * D, (2, D, 3, 4, D // 4), ((), ("fsdp",), (), ("tensor",), ()),
                  2 * ROWS * D * 3 * D, ROWS * D, ROWS * 3 * D)
     assert qkv.sides() == ({"fsdp"}, {"tensor"})       # where H K = D either order multiplies
+    three = qkv._replace(taken=3 * ROWS * D)           # as three products, one of each
+    assert three.sides() == ({"fsdp"}, {"tensor"})
     assert up(forward=0.0).sides() == (set(), set())
 
 
