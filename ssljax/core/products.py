@@ -19,6 +19,8 @@ from jax.extend import core as jex
 from ssljax.core.tree import named_leaves
 
 PRODUCTS = ("dot_general", "ragged_dot_general", "conv_general_dilated")
+# Fused attention hides its products: cuDNN's in an operation, splash attention's in a kernel.
+CUDNN, KERNEL = "dot_product_attention_fwd_wrapper", "pallas_call"
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -126,6 +128,8 @@ def walk(jaxpr: Any, origins: Sequence[Origin], times: float, found: Products) -
         into = [origin(atom) for atom in eqn.invars]
         if eqn.primitive.name in PRODUCTS:
             found.add(eqn, into, times)
+        if eqn.primitive.name in (CUDNN, KERNEL):
+            found.mixing += times * attention_operations(eqn) * (3 if merge(into).active else 1)
         if eqn.primitive.name == "gather" and not into[0].data:
             found.tables |= into[0].weights
         out = inner(eqn, into, times, found)
@@ -155,7 +159,7 @@ def inner(eqn: Any, into: Sequence[Origin], times: float, found: Products,
         walk(opened(costliest[1]), into[1:], times, found)
         return [merge(alternatives) for alternatives in zip(*outs, strict=True)]
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        carried = params.get(key)
+        carried = None if name == KERNEL else params.get(key)
         if carried is not None and len(opened(carried).invars) == len(into):
             return walk(opened(carried), into, times, found)
     return None
@@ -205,3 +209,19 @@ def operations(eqn: Any) -> float:
     (contracted, _), _ = numbers.dot_dimension_numbers if numbers else \
         eqn.params["dimension_numbers"]
     return 2.0 * out * math.prod(left[i] for i in contracted)
+
+
+def attention_operations(eqn: Any) -> float:
+    """Return the operations of a fused attention, forward, of all keys by all queries.
+
+    Its first three floating operands of three or more dimensions are queries, keys and values; a
+    kernel with fewer is no attention, and counts nothing.
+    """
+    shapes = [atom.aval.shape for atom in eqn.invars
+              if len(atom.aval.shape) > 2 and jnp.issubdtype(atom.aval.dtype, jnp.inexact)]
+    if len(shapes) < 3:
+        return 0.0
+    q, k, v = shapes[:3]
+    # cuDNN's layout 0 is [B, L, H, K]; all others have [..., L, K] last.
+    keys = k[-3] if eqn.primitive.name == CUDNN and eqn.params["layout"] == 0 else k[-2]
+    return 2.0 * math.prod(q[:-1]) * keys * (q[-1] + v[-1])

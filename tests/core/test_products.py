@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from ssljax.core.products import count_products
+from ssljax.nn import attention
 
 W = jnp.ones((4, 5))
 X = jnp.ones((3, 4))
@@ -96,3 +97,22 @@ def test_gradients_flow_through_casts_to_floating_types_only(dtype):
 
     found = count_products(loss, {"scale": jnp.ones(4), "w": W}, X, frozen=0)
     assert totals(found) == {"w": 3 * ONCE + 2 * ONCE}
+
+
+def attention_loss(program):
+    def loss(p, x):
+        y = (x * p["scale"]).astype("bfloat16")
+        return program(y, y, y, causal=True, segment_ids=None).astype("float32").sum()
+
+    return count_products(loss, {"scale": jnp.ones(128)},
+                          jax.ShapeDtypeStruct((2, 256, 4, 128), "float32"), frozen=0)
+
+
+def test_fused_attention_counts_what_the_plain_one_does(monkeypatch):
+    cudnn = pytest.importorskip("jax._src.cudnn.fused_attention_stablehlo")
+    for check in ("check_cudnn_version", "check_compute_capability"):
+        monkeypatch.setattr(cudnn, check, lambda *_: 91_000)
+    plain = attention_loss(attention.attend)
+    assert plain.mixing == 3 * 4 * 2 * 256 * 256 * 4 * 128
+    assert attention_loss(attention.splash_attention).mixing == plain.mixing
+    assert attention_loss(attention.cudnn_attention).mixing == plain.mixing
