@@ -1,1 +1,4 @@
-"""One optimizer recipe per file: make(schedule, *, ...) -> optax.GradientTransformation."""
+"""One update rule per file: make(schedule, *, lr, ...) -> optax.GradientTransformation.
+
+`compose` makes the optimizer of a run from them: clipping, groups of weights, an average.
+"""

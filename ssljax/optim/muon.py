@@ -14,20 +14,16 @@ from optax.contrib import MuonDimensionNumbers, muon
 from ssljax.core.sharding import automatic
 from ssljax.core.tree import leaf_name
 from ssljax.core.types import PyTree
+from ssljax.optim.matrices import HIDDEN, matrix_of
 
 TINY = {"lr": 1e-2}
 RMS = 0.2       # of an update's entries, as AdamW's tends to be
 
-# Which axes of a weight a product sums over and which it produces, counted from the last;
-# the axes in front (layers, and which of query, key and value) are separate matrices.
-MATRICES = {"w_qkv": ((-4,), (-2, -1)), "w_out": ((-3, -2), (-1,))}
-PLAIN = ((-2,), (-1,))
-
 
 def make(schedule: optax.Schedule, *, lr: float, momentum: float = 0.95, b1: float = 0.9,
-         b2: float = 0.95, weight_decay: float = 0.0, clip_norm: float = 0.0,
-         matrices: str = r"w_(qkv|out|gate|up|down)") -> optax.GradientTransformation:
-    """Return the optimizer.
+         b2: float = 0.95, weight_decay: float = 0.0, matrices: str = HIDDEN,
+         ) -> optax.GradientTransformation:
+    """Return the rule.
 
     Args:
         schedule: step -> fraction of lr.
@@ -36,16 +32,14 @@ def make(schedule: optax.Schedule, *, lr: float, momentum: float = 0.95, b1: flo
         b1: decay of the gradient's mean in AdamW.
         b2: decay of the gradient's square in AdamW.
         weight_decay: decoupled, of the matrices.
-        clip_norm: largest global norm of the gradient; 0 does not clip.
         matrices: weights whose name matches this whole regular expression are Muon's.
     """
     def axes(path: tuple[Any, ...], leaf: jax.Array) -> MuonDimensionNumbers | None:
-        name = leaf_name(path)
-        if re.fullmatch(matrices, name) is None:
+        if re.fullmatch(matrices, leaf_name(path)) is None:
             return None
-        summed, produced = MATRICES.get(name, PLAIN)
-        return MuonDimensionNumbers(tuple(leaf.ndim + a for a in summed),
-                                    tuple(leaf.ndim + a for a in produced))
+        rows, columns = matrix_of(path)
+        return MuonDimensionNumbers(tuple(leaf.ndim + a for a in rows),
+                                    tuple(leaf.ndim + a for a in columns))
 
     def dimensions(params: PyTree) -> PyTree:
         return jax.tree_util.tree_map_with_path(axes, params)
@@ -54,6 +48,4 @@ def make(schedule: optax.Schedule, *, lr: float, momentum: float = 0.95, b1: flo
     orthogonal = muon(
         lambda step: lr * schedule(step), beta=momentum, weight_decay=weight_decay, adam_b1=b1,
         adam_b2=b2, consistent_rms=RMS, muon_weight_dimension_numbers=dimensions)
-    return optax.chain(
-        optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
-        optax.GradientTransformation(orthogonal.init, automatic(orthogonal.update)))
+    return optax.GradientTransformation(orthogonal.init, automatic(orthogonal.update))
