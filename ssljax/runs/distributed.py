@@ -14,6 +14,7 @@ import contextlib
 import importlib.util
 import os
 import pathlib
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn
@@ -46,7 +47,8 @@ def start(mode: str, coordinator: str | None, processes: int, process: int) -> P
         SsljaxError: the others did not come.
     """
     placement = from_flags(coordinator, processes, process) if coordinator else find_placement(
-        mode, os.environ, tpu_hosts=has_tpus())
+        mode, os.environ, tpu_hosts=has_tpus(),
+        full_name=socket.getfqdn() if "JOB_COMPLETION_INDEX" in os.environ else "")
     if placement is not None:
         print(placement.describe(), flush=True)
         join(placement)

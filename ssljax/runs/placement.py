@@ -8,8 +8,8 @@
     tpu          a TPU slice of several hosts; jax asks the machine itself
 
 In Kubernetes the pod knows its index and its host name, not how many there are: the job's template
-sets JAX_NUM_PROCESSES to its completions, and JAX_COORDINATOR_ADDRESS or (a headless service, which
-a JobSet makes) nothing: pod 0 is then found by its name.
+sets JAX_NUM_PROCESSES to its completions, and JAX_COORDINATOR_ADDRESS or nothing: with a headless
+service, which a JobSet makes, pod 0 has this pod's full name with another index.
 """
 
 import re
@@ -49,13 +49,14 @@ class Placement(NamedTuple):
 
 
 def find_placement(mode: str, env: Mapping[str, str], *, tpu_hosts: bool = False,
-                   ) -> Placement | None:
+                   full_name: str = "") -> Placement | None:
     """Return this process's placement, or None where it is alone.
 
     Args:
         mode: one of MODES; "auto" takes the first that the environment speaks of.
         env: the environment.
         tpu_hosts: whether this machine has TPUs.
+        full_name: of this host, with its domain.
 
     Raises:
         ConfigError: no such mode, or the environment does not say what the mode needs.
@@ -63,7 +64,7 @@ def find_placement(mode: str, env: Mapping[str, str], *, tpu_hosts: bool = False
     if mode not in MODES:
         raise ConfigError(f'--distributed "{mode}"; {nearest(mode, MODES)}')
     found = {"environment": lambda: from_environment(env), "slurm": lambda: from_slurm(env),
-             "kubernetes": lambda: from_kubernetes(env), "mpi": lambda: from_mpi(env),
+             "kubernetes": lambda: from_kubernetes(env, full_name), "mpi": lambda: from_mpi(env),
              "tpu": lambda: from_tpu(env, tpu_hosts)}
     if mode == "off":
         return None
@@ -123,7 +124,7 @@ def first_host(nodes: str) -> str:
     return "".join(part or "" for part in found.groups()) if found else nodes
 
 
-def from_kubernetes(env: Mapping[str, str]) -> Placement | None:
+def from_kubernetes(env: Mapping[str, str], full_name: str) -> Placement | None:
     """Return what an Indexed Job or a JobSet says; None outside one, or in one of one pod.
 
     Raises:
@@ -141,25 +142,24 @@ def from_kubernetes(env: Mapping[str, str]) -> Placement | None:
     processes = number(env, "JAX_NUM_PROCESSES")
     if processes < 2:
         return None
-    address = env.get("JAX_COORDINATOR_ADDRESS") or pod_zero(env)
+    address = env.get("JAX_COORDINATOR_ADDRESS") or pod_zero(env, full_name)
     return Placement("Kubernetes", with_port(address, env), processes,
                      number(env, "JOB_COMPLETION_INDEX"))
 
 
-def pod_zero(env: Mapping[str, str]) -> str:
-    """Return the address of pod 0: its name is this pod's with another index, its domain the
-    JobSet's or the headless service's.
+def pod_zero(env: Mapping[str, str], full_name: str) -> str:
+    """Return the address of pod 0: this pod's full name with another index.
 
     Raises:
         ConfigError: the pod's name does not end in its index.
     """
     host, index = env.get("HOSTNAME", ""), env["JOB_COMPLETION_INDEX"]
-    domain = env.get("JOBSET_NAME") or env.get("POD_SUBDOMAIN", "")
     if not host.endswith(f"-{index}"):
         raise ConfigError(f'This pod is called "{host}", which does not end in its index {index}; '
                           "set JAX_COORDINATOR_ADDRESS to pod 0's address in the job's template.")
+    name, _, domain = full_name.partition(".")
     first = f"{host.removesuffix(index)}0"
-    return f"{first}.{domain}" if domain else first
+    return f"{first}.{domain}" if domain and name == host else first
 
 
 def from_mpi(env: Mapping[str, str]) -> Placement | None:

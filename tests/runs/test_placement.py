@@ -51,8 +51,11 @@ def test_first_host_of_a_node_list(nodes, host):
 
 def test_an_indexed_job_and_a_jobset_of_kubernetes():
     assert find_placement("auto", POD)[1:4] == ("train-workers-0-0:9911", 4, 2)
-    jobset = {**POD, "JOBSET_NAME": "train", "JAX_COORDINATOR_PORT": "1234"}
-    assert find_placement("auto", jobset).coordinator == "train-workers-0-0.train:1234"
+    full = "train-workers-0-2.train.default.svc.cluster.local"
+    found = find_placement("auto", {**POD, "JAX_COORDINATOR_PORT": "1234"}, full_name=full)
+    assert found.coordinator == "train-workers-0-0.train.default.svc.cluster.local:1234"
+    assert find_placement("auto", POD, full_name="other.domain").coordinator.startswith(
+        "train-workers-0-0:")
     told = {**POD, "JAX_COORDINATOR_ADDRESS": "10.1.2.3:5"}
     assert find_placement("kubernetes", told).coordinator == "10.1.2.3:5"
     assert find_placement("auto", {**POD, "JAX_NUM_PROCESSES": "1"}) is None
