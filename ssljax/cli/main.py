@@ -55,12 +55,19 @@ def verb_parser(verb: str) -> tuple[argparse.ArgumentParser, object]:
 
 
 def parse(verb: str, arguments: Sequence[str]) -> tuple[object, argparse.Namespace]:
-    """Return a verb's module and its arguments; "--config.a.b=value" go to args.overrides."""
+    """Return a verb's module and its arguments; what changes a config goes to args.overrides.
+
+    That is "--config.a.b=value", "--gin.a.b=value", "--gin=FILE" and "--gin FILE", in their order.
+    """
     parser, module = verb_parser(verb)
-    overrides = [a for a in arguments if a.startswith("--config.")]
+    joined: list[str] = []
+    for argument in arguments:
+        joined[-1:] = ([f"--gin={argument}"] if joined[-1:] == ["--gin"] else
+                       [*joined[-1:], argument])
+    overrides = [a for a in joined if a.startswith(("--config.", "--gin.", "--gin="))]
     if overrides and not getattr(module, "TAKES_CONFIG", False):
         parser.error(f"{overrides[0]}: this verb takes no config")
-    args = parser.parse_args([a for a in arguments if not a.startswith("--config.")])
+    args = parser.parse_args([a for a in joined if a not in overrides])
     args.overrides = overrides
     return module, args
 

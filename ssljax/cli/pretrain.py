@@ -7,6 +7,8 @@ TAKES_CONFIG = True
 EXAMPLES = """  ssljax pretrain --config experiments/gpt/quickstart.py --workdir runs/quick
   ssljax pretrain --config experiments/gpt/gpt2_124m.py:smoke --workdir runs/smoke \\
       --config.source.path=DATASET --config.optim.lr=1e-3
+  the same values in gin's spelling, from a file and one by one:
+  ssljax pretrain ... --gin my.gin --gin.optim.lr=1e-3
   srun ssljax pretrain ...          Slurm, Kubernetes, Open MPI and TPU slices are detected
   two processes on one machine (run each in its own shell):
   ssljax pretrain ... --coordinator 127.0.0.1:9911 --processes 2 --process 0

@@ -21,6 +21,7 @@ from ssljax.core.config import (
 from ssljax.core.errors import ConfigError, nearest
 from ssljax.core.source import Packing
 from ssljax.optim.groups import read as read_optim
+from ssljax.runs import gin_config
 
 # Every key a pre-training config may have: its type, and whether it must be there. Values a run can
 # change are all in the experiment file; these are the words it may use.
@@ -100,12 +101,16 @@ def check_override(config: ml_collections.ConfigDict, override: str) -> None:
 def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
     """Return get_config(arg) of "FILE[:arg]" with overrides such as "--config.optim.lr=1e-3".
 
+    Overrides may be gin's: "--gin=FILE" and "--gin.optim.lr=1e-3", see runs/gin_config.py.
+
     Raises:
         ConfigError: no such file or key, or a value of another type.
+        MissingExtraError: gin-config is asked for and not installed.
     """
     file, colon, arg = path.partition(":")
     found = f"{find_config(file)}{colon}{arg}"
     plain = parse_flag(found, ())
+    overrides = gin_config.translate(overrides, all_keys(plain))
     sizes = [o for o in overrides if o.startswith("--config.mesh.") and "mesh" in plain]
     others = [o for o in overrides if o not in sizes]
     for override in others:

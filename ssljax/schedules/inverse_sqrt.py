@@ -1,7 +1,7 @@
 """Linear warm-up, then 1 / sqrt(step).
 
-Equation 3 of Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; with a linear cooldown at the end
-as in Zhai et al. 2022, https://arxiv.org/abs/2106.04560 (section 3.5): one long run gives many
+Equation 3 of Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; with a linear cooldown at the
+end as in Zhai et al. 2022, https://arxiv.org/abs/2106.04560 (section 3.5): one long run gives many
 finished ones, each by its own cooldown.
 """
 
