@@ -88,6 +88,7 @@ def test_a_process_knows_its_age():
     code = ("import time; time.sleep(0.3); from ssljax.train.ledger import process_age;"
             "print(process_age())")
     began = time.perf_counter()
-    age = float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    age = float(done.stdout)
     assert 0.25 < age <= time.perf_counter() - began + 0.05
     assert process_age() > 0

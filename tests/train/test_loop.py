@@ -61,7 +61,8 @@ def test_it_starts_where_the_state_is():
 
 
 def test_asked_to_stop_it_saves_that_step_and_says_so():
-    logged, saved, error, _ = run(counting_step(), log=1, stop=lambda step: 75 if step >= 3 else None)
+    logged, saved, error, _ = run(counting_step(), log=1,
+                                  stop=lambda step: 75 if step >= 3 else None)
     assert saved == [3]
     assert [step for step, _ in logged] == [1, 2, 3]
     assert error.exit_code == 75
