@@ -56,6 +56,7 @@ def loss_and_gradients(network: str, sizes: dict[str, int] | None, kind: str = "
                        accumulate: int = 1, **options) -> tuple[float, dict[str, np.ndarray]]:
     """Return the mean loss of the batch and its gradient by every parameter, on a mesh."""
     method = method_of(network, **options)
+    batch = rows_of(network)
     mesh = sharding.make_mesh(sizes, KINDS[kind]) if sizes else None
     sums = gradient_sums(method.objective, "float32")
     sums = accumulated(sums, accumulate) if accumulate > 1 else sums
@@ -67,7 +68,7 @@ def loss_and_gradients(network: str, sizes: dict[str, int] | None, kind: str = "
 
     with sharding.use_mesh(mesh):
         state = init_state(method.init, method.key, mesh)
-        loss, grads, metrics = jax.jit(mean)(state, sharding.place_batch(mesh, rows_of(network)))
+        loss, grads, metrics = jax.jit(mean)(state, sharding.place_batch(mesh, batch))
         return float(loss), {n: np.asarray(g) for n, g in named_leaves(grads).items()} | {
             f"metrics/{n}": np.asarray(s / w) for n, (s, w) in metrics.items()}
 

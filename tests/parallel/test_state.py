@@ -60,10 +60,10 @@ def trained(sizes: tuple[tuple[str, int], ...], kind: str, zero1: bool):
     """Return the state after two steps, and the step's program."""
     method = method_of("gpt")
     method = dataclasses.replace(method, layout=Layout(method.layout.table, zero1))
-    mesh = sharding.make_mesh(dict(sizes), KINDS[kind]) if sizes else None
+    mesh, batch = sharding.make_mesh(dict(sizes), KINDS[kind]) if sizes else None, rows_of("gpt")
     with sharding.use_mesh(mesh):
         state = init_state(method.init, method.key, mesh, method.layout)
-        batch = sharding.place_batch(mesh, rows_of("gpt"))
+        batch = sharding.place_batch(mesh, batch)
         step = jax.jit(make_train_step(method.objective, method.tx, views=method.pretext.views,
                                        layout=method.layout))
         for _ in range(2):
