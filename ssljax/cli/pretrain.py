@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="where checkpoints and metrics go")
     parser.add_argument("--profile", metavar="FIRST:LAST",
                         help="write an XLA profile of these steps to WORKDIR/profile")
+    parser.add_argument("--programs", metavar="FOLDER",
+                        help="where compiled programs are kept for the next start; off keeps none "
+                             "(default: a folder of the user's cache)")
     parser.add_argument("--distributed", default="auto", metavar="HOW",
                         help="auto, off, environment, slurm, kubernetes, mpi or tpu: where to "
                              "learn which of how many processes this is (default: %(default)s)")
@@ -42,11 +45,13 @@ def run(args: argparse.Namespace) -> None:
     config = to_plain(load_config(args.config, args.overrides))
     check_run(config)
     # jax starts here, after everything that can be wrong without it has been said.
-    from ssljax.runs import distributed
+    from ssljax.runs import distributed, process
     from ssljax.runs.pretrain import pretrain
     from ssljax.train.ledger import process_age
     from ssljax.train.profile import parse_steps
 
+    process.keep_freed_memory()
+    process.keep_programs(args.programs or process.default_programs())
     distributed.start(args.distributed, args.coordinator, args.processes, args.process)
     with distributed.leaving_on(BaseException):
         pretrain(config, args.workdir, profile=parse_steps(args.profile) if args.profile else None,
