@@ -101,6 +101,25 @@ def test_kubernetes_starts_two_and_a_killed_coordinator_ends_both(dataset, tmp_p
     assert "Distributed by Kubernetes: process 1 of 2" in log
 
 
+@pytest.mark.slow
+def test_an_error_of_one_process_ends_both(dataset, tmp_path):
+    # Process 1 alone has a config that cannot work; without leaving at once it would wait in jax's
+    # shutdown for process 0, which waits for it in its first collective.
+    workdir, port = tmp_path / "run", free_port()
+    children = []
+    for i, width in enumerate((64, 63)):
+        with open(f"{workdir}.{i}.log", "w") as log:
+            children.append(subprocess.Popen(
+                command("pretrain", "--config", SMOKE, "--workdir", workdir,
+                        *overrides(dataset, **{"total_steps": 4, "mesh.data": -1,
+                                               "model.width": width})),
+                env={**environment(1), **slurm(i, 2, port)}, stdout=log,
+                stderr=subprocess.STDOUT))
+    assert children[1].wait(150) == 2, log_of(workdir, 1)
+    assert ended(children)[0] in LOST
+    assert "RoPE needs an even whole number" in log_of(workdir, 1)
+
+
 def weights(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
     """Return the parameters of a checkpoint."""
     return {name: np.asarray(x) for name, x in named_leaves(load_run(workdir, step).params).items()}
