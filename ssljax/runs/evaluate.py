@@ -21,6 +21,7 @@ from absl import logging
 from ssljax.core.config import resolve
 from ssljax.core.errors import ConfigError
 from ssljax.core.files import write_json
+from ssljax.core.source import Source
 from ssljax.core.types import Judgement
 from ssljax.runs import baselines
 from ssljax.runs.build import cache_folder, load_source
@@ -53,8 +54,11 @@ def evaluate(run_dir: str | Path, *, step: int | None = None) -> dict[str, Any]:
                           'dict(name="bits_per_byte", source=..., seq_len=...).')
     store = read(run_dir)
     judged = {label: judge(run, label, spec) for label, spec in specs.items()}
-    known = {label: measured(run, spec, store["baselines"].get(label))
-             for label, spec in specs.items() if spec["name"] == "bits_per_byte"}
+    text = {label: spec for label, spec in specs.items() if spec["name"] == "bits_per_byte"}
+    train = load_source(run.config) if text else None
+    # Ids of a stream or a column may have no text to count: then there are no baselines.
+    known = {label: measured(run, train, spec, store["baselines"].get(label))
+             for label, spec in text.items() if hasattr(train, "text_bytes")}
     entry = {"step": run.step, "seconds": time.perf_counter() - began, "evals": judged,
              "against": {label: compared(judged[label], base) for label, base in known.items()}}
     store["baselines"] |= known
@@ -95,10 +99,9 @@ def as_data(judgement: Judgement) -> dict[str, dict[str, float | None]]:
             for name, (value, (low, high)) in judgement.items()}
 
 
-def measured(run: Restored, spec: Mapping[str, Any],
+def measured(run: Restored, train: Source, spec: Mapping[str, Any],
              known: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the baselines of a text evaluator; `known` again where the data is still the same."""
-    train = load_source(run.config)
     held_out = resolve("sources", spec["source"], where="evals.source",
                        cache=cache_folder(run.config))
     documents = spec.get("documents", 0)

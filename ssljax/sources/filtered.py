@@ -21,6 +21,7 @@ from ssljax.core.cache import entry, hash_plain
 from ssljax.core.errors import DataError, UnreadableRecordError
 from ssljax.core.files import sha256, write_json
 from ssljax.core.source import Filter, Record, SizedSource, Source, Vocabulary, windows
+from ssljax.sources.mixture import refuse_mixture
 
 KEPT = "kept.i8"
 
@@ -34,8 +35,10 @@ def make(*, source: Source, filter: Filter, cache: str) -> Source:
         cache: folder of verdicts.
 
     Raises:
+        ConfigError: the source is a mixture.
         DataError: nothing is left.
     """
+    refuse_mixture(source, "filtered.source")
     rule = {"rule": filter.keep.__module__, **filter.fingerprint}
     key = {"source": dict(source.fingerprint()), "filter": rule, "records": len(source),
            "code": code_hash(filter.keep.__module__)}

@@ -26,6 +26,7 @@ from ssljax.core.files import write_json
 from ssljax.core.rng import record_id
 from ssljax.core.source import Record, Source, Vocabulary, windows
 from ssljax.sources.filtered import code_hash
+from ssljax.sources.mixture import refuse_mixture
 from ssljax.sources.record import decode, encode
 
 
@@ -61,6 +62,7 @@ def records_of(opened: Any, stream: Mapping[str, Any]) -> Iterator[Mapping[str, 
     Raises:
         ConfigError: it is neither.
     """
+    refuse_mixture(opened, "source.stream")
     if isinstance(opened, Source):
         yield from itertools.chain.from_iterable(windows(opened))
     elif isinstance(opened, Iterable):

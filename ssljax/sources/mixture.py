@@ -39,10 +39,13 @@ def make(*, parts: Mapping[str, Part], stages: Sequence[Stage] = ()) -> Source:
     """Return the mixture.
 
     Raises:
-        ConfigError: an unknown part, a bad weight, or steps that do not increase from above 0.
+        ConfigError: an unknown part, a bad weight, a part that is a mixture, or steps that do not
+            increase from above 0.
     """
     if not parts:
         raise ConfigError("mixture.parts is empty; expected name -> dict(source=..., weight=...).")
+    for name, part in parts.items():
+        refuse_mixture(part["source"], f'mixture.parts "{name}"')
     first = {name: part["weight"] for name, part in parts.items()}
     weights = [(0, first), *((s["step"], s["weights"]) for s in stages)]
     for (before, _), (step, _) in zip(weights, weights[1:]):
@@ -51,6 +54,13 @@ def make(*, parts: Mapping[str, Part], stages: Sequence[Stage] = ()) -> Source:
                               "that increase, from above 0 (the parts' own weights come first).")
     return Mixture({name: part["source"] for name, part in parts.items()},
                    tuple((step, shares(step, w, list(parts))) for step, w in weights))
+
+
+def refuse_mixture(source: object, where: str) -> None:
+    """Raise ConfigError if a source that reads records end to end was given weights to ignore."""
+    if isinstance(source, Mixture):
+        raise ConfigError(f"{where} holds a mixture, whose weights would be lost; make the mixture "
+                          "the outermost source, and filter or tokenise each of its parts.")
 
 
 def shares(step: int, weights: Mapping[str, float], parts: Sequence[str]) -> tuple[float, ...]:

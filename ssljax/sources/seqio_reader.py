@@ -28,7 +28,9 @@ def run(job: Mapping[str, Any]) -> None:
     """
     sys.path += [p for p in job["path"] if p not in sys.path]
     import seqio
+    import tensorflow as tf
 
+    tf.config.set_visible_devices([], "GPU")      # the memory is the training process's
     importlib.import_module(job["module"])
     task = seqio.get_mixture_or_task(job["task"])
     # One pass in the order of the files: order and epochs are the stream's.

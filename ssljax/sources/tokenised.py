@@ -16,6 +16,7 @@ from ssljax.core.errors import DataError
 from ssljax.core.source import Record, Source, Vocabulary, windows
 from ssljax.core.tokenizer import Tokenizer
 from ssljax.sources.materialised import open_store, write_records
+from ssljax.sources.mixture import refuse_mixture
 
 
 def make(*, source: Source, tokenizer: Tokenizer, field: str = "text", cache: str) -> Source:
@@ -28,8 +29,10 @@ def make(*, source: Source, tokenizer: Tokenizer, field: str = "text", cache: st
         cache: folder of the ids.
 
     Raises:
+        ConfigError: the source is a mixture.
         DataError: a record has no such field, or it is no string.
     """
+    refuse_mixture(source, "tokenised.source")
     key = {"source": dict(source.fingerprint()), "records": len(source), "field": field,
            "tokenizer": tokenizer.fingerprint}
     folder = entry(cache, "tokens", key, lambda folder: write_records(

@@ -85,6 +85,15 @@ def test_weights_that_cannot_be_are_refused(stages, says, config):
         stream_of(config)
 
 
+def test_a_mixture_within_another_source_is_refused(config):
+    for outer in ({"name": "filtered", "filter": {"name": "length", "least": 1},
+                   "source": config["source"]},
+                  {"name": "mixture", "parts": {"all": {"source": config["source"], "weight": 1}}},
+                  {"name": "materialised", "version": "1", "stream": config["source"]}):
+        with pytest.raises(ConfigError, match="holds a mixture, whose weights would be lost"):
+            stream_of(config | {"source": outer})
+
+
 def test_parts_with_different_tokenizers_are_refused(config, tmp_path):
     other = byte.definition().replace('"version": "1.0"', '"version":  "1.0"')
     dataset(tmp_path / "code", seed=1, tokenizer=other)
