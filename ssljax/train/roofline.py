@@ -161,8 +161,8 @@ def estimate(work: Workload, sizes: Mapping[str, int], chip: Chip, *, state: flo
     devices = math.prod(sizes.values())
     repeats = REPEATS[work.remat]
     peak = chip.bf16 if work.itemsize <= 2 else chip.fp32
-    busy = (work.flops - work.fp8) / peak + work.fp8 / (chip.fp8 or peak)
-    products = busy * repeats / devices / EFFICIENCY
+    ideal = (work.flops - work.fp8) / peak + work.fp8 / (chip.fp8 or peak)
+    products = ideal * repeats / devices / EFFICIENCY
     block = numbers(work, sizes, head=False)
     logits = numbers(work, sizes, head=True)
     traffic = PASSES * repeats * block * work.itemsize + 4 * logits * work.itemsize + 2 * state
@@ -195,50 +195,62 @@ def numbers(work: Workload, sizes: Mapping[str, int], *, head: bool) -> float:
 
 
 def predicted_collectives(work: Workload, sizes: Mapping[str, int]) -> list[Collective]:
-    """Return what a step moves on one device, bytes of results, by the layouts of its weights.
+    """Return what a step moves on one device, bytes of results, by the layouts of its weights."""
+    found = [c for weight in work.weights for c in (
+        *of_weight(weight, work, sizes), *of_activations(weight, work, sizes))]
+    return [c._replace(axes=name, bytes=round(c.bytes)) for c in found
+            if (name := "+".join(a for a in c.axes.split("+") if sizes.get(a, 1) > 1))]
 
-    Weights are gathered over fsdp before each use and their gradients scattered after it, in the
-    compute dtype; gradients of what is whole along a batch axis are reduced along it; activations
-    are reduced over tensor where a product sums over it, and keys and values gathered over context.
+
+def of_weight(weight: Weight, work: Workload, sizes: Mapping[str, int]) -> list[Collective]:
+    """Return the collectives of one weight and its gradient, in the compute dtype.
+
+    It is gathered over fsdp before each use and its gradient scattered after it; where it is whole
+    along an axis that splits positions, its gradient is reduced along it: stacked over the layers,
+    once a microbatch, and small ones together with others.
     """
-    out: list[Collective] = []
-    passes = 2 + (REPEATS[work.remat] > 1)                          # forward, again, backward
-    blocks = max(work.depth, 1)
+    over, fsdp = set(sum(weight.axes, ())), sizes.get("fsdp", 1)
+    parts = math.prod(sizes.get(a, 1) for a in over - {"fsdp"})
+    local = weight.size * work.itemsize / parts * work.accumulate
+    count, again = work.depth * work.accumulate, passes(work)
+    whole = "+".join(a for a in sizes if a in (*BATCH, "context") and a not in over)
+    reduced = Collective("all-reduce", whole, work.accumulate if weight.forward else 0,
+                         local / (fsdp if "fsdp" in over else 1))
+    if "fsdp" not in over:
+        return [reduced]
+    return [Collective("all-gather", "fsdp", again * count, again * local),
+            Collective("reduce-scatter", "fsdp", count, local / fsdp), reduced]
 
-    def add(kind: str, axes: tuple[str, ...], count: int, size: float) -> None:
-        axes = tuple(a for a in axes if sizes.get(a, 1) > 1)
-        if axes:
-            out.append(Collective(kind, "+".join(axes), count, round(size)))
 
-    rows = positions_over(sizes)
-    for weight in work.weights:
-        over = set(sum(weight.axes, ()))
-        parts = math.prod(sizes.get(a, 1) for a in over - {"fsdp"})
-        local = weight.size * work.itemsize / parts * work.accumulate
-        count = blocks * work.accumulate
-        if "fsdp" in over:
-            add("all-gather", ("fsdp",), passes * count, passes * local)
-            add("reduce-scatter", ("fsdp",), count, local / sizes.get("fsdp", 1))
-        # Scanned gradients are stacked and reduced once a microbatch, small ones together.
-        whole = tuple(a for a in sizes if a in (*BATCH, "context") and a not in over)
-        add("all-reduce", whole, work.accumulate if weight.forward else 0,
-            local / (sizes.get("fsdp", 1) if "fsdp" in over else 1))
-        summed, stay = weight.sides()
-        if "tensor" in summed:
-            add("all-reduce", ("tensor",), count * (passes - 1),
-                (passes - 1) * weight.given * work.itemsize / rows)
-        if "tensor" in stay:
-            add("all-reduce", ("tensor",), count, weight.taken * work.itemsize / rows)
-        if "expert" in over and "tensor" in summed:
-            # Around the experts of a block: tokens are gathered, and their results scattered back.
-            tokens = weight.given / work.chosen * work.itemsize / rows
-            add("all-gather", ("expert",), passes * count,
-                passes * tokens * sizes.get("expert", 1))
-            add("reduce-scatter", ("expert",), passes * count, passes * tokens)
-        if len(weight.shape) > 3 and weight.shape[-3] == 3 and "tensor" in stay:
-            keys = weight.given * 2 / 3 * work.itemsize / rows * sizes.get("context", 1)
-            add("all-gather", ("context",), passes * count, passes * keys / sizes.get("tensor", 1))
+def of_activations(weight: Weight, work: Workload, sizes: Mapping[str, int]) -> list[Collective]:
+    """Return the collectives that the products with one weight need for their activations.
+
+    Results are reduced over tensor where a product sums over it, gradients where it does not;
+    tokens are gathered to the experts of a block and their results scattered back; keys and values
+    are gathered over context.
+    """
+    summed, stay = weight.sides()
+    count, again, rows = work.depth * work.accumulate, passes(work), positions_over(sizes)
+    taken, given = (n * work.itemsize / rows for n in (weight.taken, weight.given))
+    out = []
+    if "tensor" in summed:
+        out.append(Collective("all-reduce", "tensor", (again - 1) * count, (again - 1) * given))
+    if "tensor" in stay:
+        out.append(Collective("all-reduce", "tensor", count, taken))
+    if "tensor" in summed and "expert" in set(sum(weight.axes, ())):
+        tokens = again * given / work.chosen
+        out += [Collective("all-gather", "expert", again * count,
+                           tokens * sizes.get("expert", 1)),
+                Collective("reduce-scatter", "expert", again * count, tokens)]
+    if "tensor" in stay and len(weight.shape) > 3 and weight.shape[-3] == 3:       # [D, 3, H, K]
+        keys = given * 2 / 3 * sizes.get("context", 1) / sizes.get("tensor", 1)
+        out.append(Collective("all-gather", "context", again * count, again * keys))
     return out
+
+
+def passes(work: Workload) -> int:
+    """Return how often a weight is used in a step: forward, backward, and again with remat."""
+    return 3 if REPEATS[work.remat] > 1 else 2
 
 
 def is_hidden(moved: Collective) -> bool:
