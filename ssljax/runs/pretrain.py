@@ -19,6 +19,7 @@ from ssljax.core.types import TrainState, Writer
 from ssljax.data.packing import PackedSource
 from ssljax.data.pipeline import batches
 from ssljax.data.stream import Stream
+from ssljax.optim.average import evaluation_params
 from ssljax.runs.build import (
     Method,
     build_evaluators,
@@ -266,7 +267,8 @@ def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainStat
         watchdog.beat(step)
         profiler.beat(step)
 
-    hooks = Hooks(save, checkpoints.wait, stack.enter_context(stop_requests()), beat)
+    hooks = Hooks(save, checkpoints.wait, stack.enter_context(stop_requests()), beat,
+                  lambda state: evaluation_params(state.opt_state, state.params))
     with leaving_on(jax.errors.JaxRuntimeError):
         state = train(state, make_program(run.train_step, ledger), rows, schedule=schedule,
                       hooks=hooks, meter=meter, ledger=ledger,

@@ -9,6 +9,7 @@ from etils import epath
 
 from ssljax.core.errors import CheckpointError
 from ssljax.core.types import Model, Objective, Params, Pretext, PyTree
+from ssljax.optim.average import evaluation_params, has_evaluation_params
 from ssljax.runs.build import build_method
 from ssljax.runs.config import checkpoint_root
 from ssljax.train.checkpoint import load_items, load_step, newest_sound
@@ -61,6 +62,8 @@ def read_manifest(config: dict[str, Any]) -> dict[str, Any] | None:
 def load_run(path: str | pathlib.Path, step: int | None = None) -> Restored:
     """Return the parameters of a run's newest sound checkpoint, or of `step`.
 
+    They are those that are judged and exported: the average, where the optimizer keeps one.
+
     Raises:
         CheckpointError: no run there, no such step, or it is damaged.
     """
@@ -79,7 +82,9 @@ def load_run(path: str | pathlib.Path, step: int | None = None) -> Restored:
     refuse_dotted_names(config, f"{path} step {number}")
     method = build_method(config)
     wanted = abstract_state(method.init, method.key, None)
-    state, items = load_step(root / str(number), wanted, skip=("opt_state",))
+    # Optimizer state is twice the weights, and read only where it holds those that are judged.
+    averages = has_evaluation_params(wanted.opt_state)
+    state, items = load_step(root / str(number), wanted, skip=() if averages else ("opt_state",))
+    params = evaluation_params(state.opt_state, state.params) if averages else state.params
     return Restored(run, config, number, method.model, method.objective, method.pretext,
-                    state.params, state.extra, items["data"], items["versions"],
-                    read_manifest(config))
+                    params, state.extra, items["data"], items["versions"], read_manifest(config))
