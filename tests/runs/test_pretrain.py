@@ -90,7 +90,7 @@ def test_the_folder_tells_norms_by_block_and_where_the_time_went(broken):
     row = read_json_lines(workdir / "metrics.jsonl")[0]
     stacks = {n for n in row if n.startswith("grad_norm/") and "/blocks/" in n}
     assert stacks == {"grad_norm/encoder/encoder/blocks/0", "grad_norm/encoder/encoder/blocks/1",
-                      "grad_norm/decoder/decoder/blocks/0"}
+                      "grad_norm/decoder/decoder/blocks/0", "grad_norm/decoder/decoder/blocks/1"}
     blocks = [v for n, v in row.items() if n.startswith("grad_norm/")]
     assert np.sqrt(np.sum(np.square(blocks))) == pytest.approx(row["grad_norm"], rel=1e-5)
     seconds = summarise(workdir / "ledger.jsonl")

@@ -1,6 +1,7 @@
 """Checkpoints: whole or rejected by name, and the newest good one is used."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -149,3 +150,46 @@ def test_a_root_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(CheckpointError, match="Cannot write checkpoints"):
         Checkpoints(tmp_path / "file" / "checkpoints")
+
+
+def test_one_failed_save_is_forgiven_and_two_in_a_row_are_not(saved, monkeypatch, caplog):
+    checkpoints = Checkpoints(saved, retention=Retention(9))
+    real = shutil.disk_usage
+
+    def full(path):
+        return real(path)._replace(free=1000)
+
+    monkeypatch.setattr(shutil, "disk_usage", full)
+    checkpoints.save(make_state(4), 4, ITEMS)
+    assert "has 0 MiB free and a checkpoint takes" in caplog.text
+    monkeypatch.setattr(shutil, "disk_usage", real)
+    checkpoints.save(make_state(5), 5, ITEMS)
+    checkpoints.wait()
+    monkeypatch.setattr(shutil, "disk_usage", full)
+    checkpoints.save(make_state(6), 6, ITEMS)               # a success in between: one again
+    with pytest.raises(CheckpointError, match="Checkpoint 7 .* free some space or keep fewer"):
+        checkpoints.save(make_state(7), 7, ITEMS)
+    checkpoints.close()
+    assert newest_sound(saved) == (5, [])
+    assert list(step_dirs(saved)) == [1, 2, 3, 5]
+
+
+def test_the_best_judgement_and_every_kth_step_stay_also_after_a_restart(tmp_path):
+    retention = Retention(1, every=4, best="eval/loss")
+    losses = {1: 3.0, 2: 1.0, 3: 2.0, 4: 5.0, 5: 4.0, 6: 6.0}
+    for steps in ((1, 2, 3), (4, 5, 6)):
+        checkpoints = Checkpoints(tmp_path, retention=retention)
+        checkpoints.choose()
+        for step in steps:
+            judgements = {"eval/loss": losses[step]}
+            checkpoints.save(make_state(step), step, {**ITEMS, "judgements": judgements})
+        checkpoints.close()
+    assert list(step_dirs(tmp_path)) == [2, 4, 6]
+
+
+def test_going_back_moves_later_steps_aside(saved):
+    checkpoints = Checkpoints(saved, retention=Retention(3))
+    assert checkpoints.choose(before=3) == 2
+    checkpoints.close()
+    assert list(step_dirs(saved)) == [1, 2]
+    assert [p.name for p in (saved / "quarantine").iterdir()] == ["3-0"]
