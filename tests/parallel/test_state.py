@@ -31,7 +31,7 @@ def axes_named(leaf) -> set[str]:
 @pytest.mark.parametrize("zero1", [False, True])
 @pytest.mark.parametrize("name", plugins("optim"))
 def test_no_optimizer_replicates_what_its_parameter_splits(name, zero1):
-    """Every leaf with its weight's shape lies as the weight does; smaller ones keep what remains."""
+    """Every leaf with its weight's shape lies as the weight does; others keep what remains."""
     for sizes in MESHES:
         state = abstract(name, sizes, zero1)
         weights = named_leaves(state.params)
