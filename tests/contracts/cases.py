@@ -24,7 +24,8 @@ OPTIM = {"optim": {"name": "adamw", "lr": 1e-2, "clip_norm": 1.0, "weight_decay"
          "batch_size": BATCH_SIZE, "seed": 3}
 MESHES = ({"data": 8}, {"fsdp": 8}, {"tensor": 2, "data": 4},
           {"data": 2, "fsdp": 2, "tensor": 2}, {"fsdp": 4, "tensor": 2},
-          {"data": 2, "context": 2, "tensor": 2}, {"expert": 2, "fsdp": 4})
+          {"data": 2, "context": 2, "tensor": 2}, {"expert": 2, "fsdp": 4},
+          {"stage": 2, "fsdp": 2, "tensor": 2})
 
 
 def tiny(package: str, name: str) -> dict:
