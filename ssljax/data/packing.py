@@ -74,7 +74,7 @@ class Plan:
         return Plan, tuple(getattr(self, f.name) for f in dataclasses.fields(self))
 
 
-@functools.lru_cache(maxsize=16)
+@functools.cache
 def open_plan(folder: str) -> Plan:
     """Map a plan into memory, once a process."""
     # A plain view of the map: np.memmap's own indexing costs a microsecond more.

@@ -38,7 +38,7 @@ def make(*, path: str, records: Literal["ssljax", "bytes"] = "ssljax", tokenizer
     return ArrayRecords(files, records, files_hash(files, cache), tokenizer_path)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.cache
 def reader(files: tuple[str, ...]) -> Any:
     """Open files, once a process; threads may share the result.
 

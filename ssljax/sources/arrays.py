@@ -65,7 +65,7 @@ def checked(where: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return arrays
 
 
-@functools.lru_cache(maxsize=16)
+@functools.cache
 def load(path: str) -> dict[str, np.ndarray]:
     """Return the arrays of a file or folder, once a process.
 

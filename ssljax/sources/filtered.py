@@ -84,7 +84,7 @@ def code_hash(module: str) -> str:
         return ""
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def open_kept(folder: str) -> np.ndarray:
     """Map the numbers of kept records, once a process."""
     return np.asarray(np.memmap(Path(folder, KEPT), "<i8", "r"))

@@ -55,7 +55,7 @@ def make(*, dataset: Mapping[str, Any], version: str, field: str = "",
     return Indexed(spec, field, tokenizer_path, about)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.cache
 def open_dataset(spec: str) -> Any:
     """Return what a spec names, made once a process."""
     return resolve("sources", json.loads(spec), where="source.dataset")

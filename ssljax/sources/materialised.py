@@ -111,7 +111,7 @@ class Opened(NamedTuple):
     data: np.ndarray
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def open_files(folder: str) -> Opened:
     """Map a store into memory, once a process."""
     return Opened(np.asarray(np.memmap(Path(folder, "offsets.i8"), "<i8", "r")),

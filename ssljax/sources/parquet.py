@@ -47,7 +47,7 @@ def make(*, path: str, fields: Mapping[str, str] | None = None,
     return Parquet(files, plain, files_hash(files, cache), tokenizer_path)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.cache
 def open_file(path: str) -> Any:
     """Open one file, once a process.
 
@@ -76,7 +76,7 @@ def read_group(path: str, group: int, columns: tuple[str, ...]) -> Any:
         raise UnreadableRecordError(f"Row group {group} of {path} is damaged: {err}") from err
 
 
-@functools.lru_cache(maxsize=16)
+@functools.cache
 def group_starts(files: tuple[str, ...]) -> tuple[np.ndarray, list[tuple[str, int]]]:
     """Return the first row of each row group, int64 [groups + 1], and each one's (file, number)."""
     metas = [(f, open_file(f).metadata) for f in files]
