@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKDIR ?= quickstart
 
-.PHONY: quickstart test test-all help
+.PHONY: quickstart test test-all bench-env help
 help:
 	@echo "make quickstart   raw text to a served model, in about six minutes on two CPU cores"
 	@echo "make test         linter, import contracts and tests, in under twelve minutes"
 	@echo "make test-all     the slow tests too"
+	@echo "make bench-env    the peers of tools/bench, in an environment of their own"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("ssljax needs Python 3.11 or newer; this is %s. Use: make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -42,3 +43,11 @@ test-all: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest --numprocesses 2 -m ''
+
+bench-env: .bench-env/.done
+
+.bench-env/.done: tools/bench/constraints.txt
+	@echo "Installing PyTorch and transformers in .bench-env ..."
+	@$(PYTHON) -m venv .bench-env
+	@.bench-env/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< torch transformers numpy
+	@touch $@

@@ -1,7 +1,8 @@
 """Next-token prediction, the causal language-model objective (Radford et al. 2018-2019).
 
 https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
-Reads tokens, targets, positions, segment_ids i32 [B, L] and loss_weight f32 [B, L] (0 on padding).
+Reads tokens, targets, positions i32 [B, L], loss_weight f32 [B, L] (0 on padding) and, of packed
+documents, segment_ids i32 [B, L].
 """
 
 import jax
@@ -32,7 +33,7 @@ def make(model: Model, *, loss: Loss = "auto", z_loss: float = 0.0,
     weights = {"balance": router_balance, "z": router_z}
 
     def inputs(batch: Batch) -> Inputs:
-        return {name: batch[name] for name in INPUTS}
+        return {name: batch[name] for name in INPUTS if name in batch}
 
     def init(key: Key, batch: Batch) -> tuple[Params, PyTree]:
         params, stats = model.init(key, inputs(batch))
