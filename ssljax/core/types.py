@@ -32,11 +32,14 @@ class Model(NamedTuple):
                 sequence [B, L, D] and table [V, D] (nn.loss.next_token_nats reads either)
     init_cache: (params, batch, length) -> cache of a decoder for `batch` rows of `length`
                 tokens; None for networks that do not generate
+    lr_scales:  regular expression of a weight's last name -> factor of its learning rate, for
+                networks whose hyper-parameters carry over from another width (muP)
     """
 
     init: Callable[[Key, Inputs], tuple[Params, PyTree]]
     apply: Callable[..., Outputs]
     init_cache: Callable[[Params, int, int], PyTree] | None = None
+    lr_scales: Mapping[str, float] | None = None
 
 
 class Objective(NamedTuple):

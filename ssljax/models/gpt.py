@@ -26,6 +26,10 @@ from ssljax.nn.transformer import (
 )
 
 TINY = {"vocab_size": 64, "width": 32, "depth": 2, "num_heads": 4}
+# muP: attention logits are divided by K instead of sqrt(K), equal where heads are this wide.
+MUP_HEAD_WIDTH = 64
+# muP: the weights whose rows and columns both grow with the width.
+MUP_HIDDEN = r"w_(qkv|out|gate|up|down)"
 
 
 class GPT(nn.Module):
@@ -33,6 +37,7 @@ class GPT(nn.Module):
 
     vocab_size: int
     width: int
+    logit_scale: float
     transformer: Mapping[str, object]
 
     @nn.compact
@@ -50,9 +55,10 @@ class GPT(nn.Module):
         outputs = {"sequence": x, "cache": cache, "stats": {},
                    "losses": routing_losses(routing, decoder.depth),
                    "metrics": routing_metrics(routing)}
+        head = table * self.logit_scale if self.logit_scale != 1 else table
         if train:
-            return {"table": table, **outputs}
-        logits = project("BLD,VD->BLV", x, table, out=(BATCH, "context", "tensor"))
+            return {"table": head, **outputs}
+        logits = project("BLD,VD->BLV", x, head, out=(BATCH, "context", "tensor"))
         return {"logits": logits.astype(jnp.float32), **outputs}
 
 
@@ -60,7 +66,8 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
          rope_base: float = 10_000.0, attention: Attention = "auto", layers: Layers = "auto",
          remat: Remat = "none", matmul: Matmul = "full",
          experts: int = 0, experts_per_token: int = 2,
-         pipeline_microbatches: int = 0, pipeline_repeats: int = 1) -> Model:
+         pipeline_microbatches: int = 0, pipeline_repeats: int = 1,
+         mup_base_width: int = 0) -> Model:
     """Return the language model.
 
     Args:
@@ -81,6 +88,11 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
         pipeline_microbatches: parts of a batch that are under way at once on a mesh with several
             stages; 0 is as many as stages, more leave less idle.
         pipeline_repeats: groups of layers that each stage holds; more leave less idle.
+        mup_base_width: the width at which the learning rate was tuned: table 8 of Yang et al.
+            2022, https://arxiv.org/abs/2203.03466, carries it to this width, for adamw, lion and
+            schedule_free. Hidden weights start at a variance of 1 / fan-in as ever and learn at
+            base / width times the rate; the tied table keeps its rate and its variance, and logits
+            are base / width times the product; attention logits are q k 8 / K. 0 leaves all that.
     """
     if experts and not 0 < experts_per_token <= experts:
         raise ConfigError(f"experts_per_token = {experts_per_token} of {experts} experts; use 1 to "
@@ -88,12 +100,17 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
     if width % num_heads or (width // num_heads) % 2:
         raise ConfigError(f"model width {width} over {num_heads} heads is {width / num_heads:g} a "
                           "head; RoPE needs an even whole number: change width or num_heads.")
+    if mup_base_width < 0 or mup_base_width and experts:
+        raise ConfigError(f"mup_base_width = {mup_base_width} with {experts} experts; expected a "
+                          "width, or 0, and muP is derived for networks without experts.")
     mlp_dim = mlp_dim or -(-8 * width // (3 * 64)) * 64
-    net = GPT(vocab_size, width, dict(
+    ratio = mup_base_width / width if mup_base_width else 1.0
+    query_scale = (MUP_HEAD_WIDTH * num_heads / width) ** 0.5 if mup_base_width else 1.0
+    net = GPT(vocab_size, width, ratio, dict(
         depth=depth, num_heads=num_heads, mlp_dim=mlp_dim, rope_base=rope_base,
         attention=attention, layers=layers, remat=remat, matmul=matmul, experts=experts,
-        experts_per_token=experts_per_token, pipeline_microbatches=pipeline_microbatches,
-        pipeline_repeats=pipeline_repeats))
+        experts_per_token=experts_per_token, query_scale=query_scale,
+        pipeline_microbatches=pipeline_microbatches, pipeline_repeats=pipeline_repeats))
 
     def init(key: Key, inputs: Inputs) -> tuple[Params, PyTree]:
         return net.init(key, inputs, None)["params"], {}
@@ -107,4 +124,4 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
         shape = (depth, batch, length, num_heads, width // num_heads)
         return {name: jnp.zeros(shape, params["embedding"].dtype) for name in ("k", "v")}
 
-    return Model(init, apply, init_cache)
+    return Model(init, apply, init_cache, {MUP_HIDDEN: ratio} if mup_base_width else None)

@@ -242,6 +242,7 @@ class SelfAttention(nn.Module):
     causal: bool
     attention: Attention
     matmul: Matmul = "full"
+    query_scale: float = 1.0        # beside 1 / sqrt(K)
 
     @nn.compact
     def __call__(self, x: jax.Array, positions: jax.Array | None, segment_ids: jax.Array | None,
@@ -265,6 +266,8 @@ class SelfAttention(nn.Module):
         q, key, value = (named(t, "qkv") for t in project_qkv(x, w_qkv, self.matmul))
         if self.rope_base is not None:
             q, key = (rotate(t, positions, self.rope_base) for t in (q, key))
+        if self.query_scale != 1:
+            q = q * self.query_scale
         mask = None
         if cache is not None:
             cache = write_cache(cache, key, value, positions)

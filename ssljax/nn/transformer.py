@@ -39,13 +39,15 @@ class Block(nn.Module):
     experts: int
     experts_per_token: int
     matmul: Matmul
+    query_scale: float = 1.0
 
     @nn.compact
     def __call__(self, x: jax.Array, rows: Rows, cache: Cache | None,
                  ) -> tuple[jax.Array, Cache | None, Routing]:
         """Map x [B, L, D] to [B, L, D], the new cache, and what the router did."""
         attention = SelfAttention(self.num_heads, self.rope_base, self.out_scale, self.causal,
-                                  self.attention, self.matmul, name="attention")
+                                  self.attention, self.matmul, self.query_scale,
+                                  name="attention")
         y, cache = attention(NORMS[self.norm](name="norm_attention")(x), rows.get("positions"),
                              rows.get("segment_ids"), cache)
         x += y
@@ -81,6 +83,7 @@ class Transformer(nn.Module):
     layers: Layers = "auto"
     remat: Remat = "none"
     matmul: Matmul = "full"
+    query_scale: float = 1.0
     experts: int = 0
     experts_per_token: int = 2
     pipeline_microbatches: int = 0
@@ -96,7 +99,7 @@ class Transformer(nn.Module):
         """
         block = Block(self.num_heads, self.mlp_dim, self.norm, self.mlp, self.rope_base,
                       1 / (2 * self.depth), self.causal, self.attention, self.experts,
-                      self.experts_per_token, self.matmul, parent=None)
+                      self.experts_per_token, self.matmul, self.query_scale, parent=None)
         rows = {"positions": positions, "segment_ids": segment_ids}
         rows = {name: row for name, row in rows.items() if row is not None}
 

@@ -54,7 +54,7 @@ def build_method(config: Mapping[str, Any]) -> Method:
     objective = resolve("objectives", config["objective"], model)
     pretext = resolve("pretext", config["pretext"])
     schedule = resolve("schedules", config["schedule"], config["total_steps"])
-    tx = compose(config["optim"], schedule)
+    tx = compose(config["optim"], schedule, model.lr_scales)
     init = init_fn(objective, tx, pretext.views, pretext.spec, config["batch_size"])
     outside = dotted_names(config["model"]) + dotted_names(config["objective"])
     layout = Layout(partition(outside), config.get("zero1", False))
