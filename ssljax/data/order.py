@@ -21,7 +21,7 @@ def mix64(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)          # half a megabyte each: parts of a mixture, and their epochs
 def small_permutation(size: int, key: int) -> np.ndarray:
     """Return a uniform permutation of range(size), int64."""
     return np.random.Generator(np.random.Philox(key=key)).permutation(size)
