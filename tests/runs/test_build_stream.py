@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from ssljax.core.config import resolve
-from ssljax.core.errors import CheckpointError, ConfigError
+from ssljax.core.errors import ArtefactError, CheckpointError, ConfigError
 from ssljax.runs.build import build_stream, cache_folder
 from ssljax.runs.config import check_run, to_plain
+from ssljax.runs.export import tokenizer_file
 from ssljax.runs.workdir import check_same_data
 from ssljax.tokenizers import byte
 from tests.runs.test_config import plain
@@ -159,6 +160,16 @@ def test_a_changed_recipe_is_noticed_though_the_content_is_equal(config, tmp_pat
         file.write_text(file.read_text().replace('"recipe_hash": "r"', '"recipe_hash": "s"'))
 
     assert differences(config, other_recipe) == {"web.recipe"}
+
+
+def test_the_tokenizer_of_an_artefact_is_found_in_the_parts(config, tmp_path):
+    assert tokenizer_file(config["source"]) == str(tmp_path / "web" / "tokenizer.json")
+    bpe = {"name": "tokenised", "source": {"name": "parquet", "path": "texts"},
+           "tokenizer": {"name": "bpe", "path": "t.json"}}
+    assert tokenizer_file(bpe) == "t.json"
+    assert tokenizer_file({"name": "arrays", "path": "x", "tokenizer_path": "u.json"}) == "u.json"
+    with pytest.raises(ArtefactError, match="names no tokenizer.json"):
+        tokenizer_file({"name": "seqio", "task": "t", "module": "m", "version": "1"})
 
 
 def test_the_cache_is_the_configs_or_the_users(monkeypatch):
