@@ -132,10 +132,11 @@ def test_numbers_are_written_for_people():
 ])
 def test_the_proposal_is_the_best_of_all_meshes_when_all_are_compiled(path, changes):
     config = config_of(path, *changes)
-    few = run_plan(config, devices=8, chip="h100", mesh=None, confirm=3)
-    everything = run_plan(config, devices=8, chip="h100", mesh=None, confirm=1000)
+    few = run_plan(config, devices=4, chip="h100", mesh=None, confirm=3)
+    everything = run_plan(config, devices=4, chip="h100", mesh=None, confirm=1000)
     times = {json.dumps(r["mesh"]): r["compiled"]["seconds"] for r in everything["candidates"]
              if r["compiled"] and r["compiled"]["fits"]}
+    assert len(times) > 3
     assert times[json.dumps(few["candidates"][0]["mesh"])] <= 1.02 * min(times.values())
 
 
