@@ -28,7 +28,7 @@ def test_a_chosen_mesh_equals_one_device(network):
     assert_as_alone(network, MESHES[number % len(MESHES)], sorted(KINDS)[number % 2])
 
 
-@pytest.mark.parametrize("network", ["moe", "mae"])
+@pytest.mark.parametrize("network", ["moe", pytest.param("mae", marks=pytest.mark.slow)])
 def test_microbatches_equal_the_whole_batch(network):
     """Denominators and routers' losses are sums: padding in one microbatch cannot bias them."""
     assert_as_alone(network, None, accumulate=4)
