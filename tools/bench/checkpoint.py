@@ -68,19 +68,24 @@ def measure(size: str, folder: pathlib.Path, repeats: int) -> list[dict[str, Any
     for i in range(2 * repeats):
         began = time.perf_counter()
         if i % 2:
-            checkpoints.save(state, i + 1, ITEMS)
+            checkpoints.save(state, int(state.step), ITEMS)
             blocking.append(time.perf_counter() - began)
         for _ in range(stretch):
             state, metrics = step(state, batch)
         jax.block_until_ready(metrics)
         (saving if i % 2 else plain).append(time.perf_counter() - began)
         checkpoints.wait()
-    arrays = state._replace(key=jax.random.key_data(state.key))
     for i in range(repeats):
-        theirs_saved.append(timed(lambda i=i: ocp.save(folder / "theirs" / str(i), arrays))[0])
-        ours_saved.append(timed(lambda i=i: (checkpoints.save(state, 100 + i, ITEMS),
-                                             checkpoints.wait()))[0])
-    newest = 100 + repeats - 1
+        state, _ = jax.block_until_ready(step(state, batch))
+        arrays = state._replace(key=jax.random.key_data(state.key))
+        began = time.perf_counter()
+        ocp.save(folder / "theirs" / str(i), arrays)
+        theirs_saved.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        checkpoints.save(state, int(state.step), ITEMS)
+        checkpoints.wait()
+        ours_saved.append(time.perf_counter() - began)
+    newest = int(state.step)
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
                         arrays)
     restored = [timed(lambda: checkpoints.load(newest, wanted)[0])[0] for _ in range(repeats)]
