@@ -61,7 +61,9 @@ def choose_attention(wanted: Attention, *, platform: str, dtype: jax.typing.DTyp
                   if head_width % 8 or head_width > 128 else
                   # A biased backward pass takes whole pairs, on every device.
                   f"length {length} is odd on a device" if length // context % 2 else ""),
+        # Exported programs are in float32, and must not hold a kernel of where they were made.
         "splash": (f"{platform} is not a TPU" if platform != "tpu" else
+                   f"it needs 16-bit numbers, not {jnp.dtype(dtype).name}" if not half else
                    "the sequence is shared by several devices" if context > 1 else
                    f"head width {head_width} or length {length} is not a multiple of 128"
                    if head_width % 128 or length % 128 else ""),

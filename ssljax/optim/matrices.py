@@ -22,8 +22,8 @@ class Matrix(NamedTuple):
 # Heads are one matrix together, as in Jordan et al. 2024.
 HEADS = {"w_qkv": Matrix((-4,), (-2, -1)), "w_out": Matrix((-3, -2), (-1,))}
 PLAIN = Matrix((-2,), (-1,))
-# The hidden weights of the blocks; embeddings, heads, norms and biases are not among them.
-HIDDEN = r"w_(qkv|out|gate|up|down)"
+# The hidden weights of the blocks, experts too; embeddings, heads, norms and biases are not among them.
+HIDDEN = r"w_(qkv|out|gate|up|down)(_e)?"
 
 
 def matrix_of(path: PyTree) -> Matrix:

@@ -97,7 +97,8 @@ V5P = {"platform": "tpu", "dtype": "bfloat16", "head_width": 128, "length": 4096
     (H200, "cudnn", "fused"), (H200 | {"context": 2}, "cudnn", "fused"),
     (H200 | {"dtype": "float32"}, "xla", "16-bit"), (H200 | {"head_width": 68}, "xla", "68"),
     (H200 | {"cached": True}, "xla", "cache"), (H200 | {"platform": "gpu"}, "xla", "not a supp"),
-    (V5P, "splash", "fused"), (V5P | {"length": 4100}, "xla", "4100"),
+    (V5P, "splash", "fused"), (V5P | {"dtype": "float32"}, "xla", "16-bit"),
+    (V5P | {"length": 4100}, "xla", "4100"),
     (V5P | {"context": 2, "length": 8192}, "ring", "over 2 devices"),
     ({"platform": "cpu", "dtype": "float32", "head_width": 8, "length": 16}, "xla", "cpu is not")])
 def test_the_choice_follows_device_dtype_and_shape(case, name, why):
@@ -111,6 +112,16 @@ def test_the_choice_follows_device_dtype_and_shape(case, name, why):
 def test_a_program_that_cannot_run_here_is_refused(wanted, why):
     with pytest.raises(ConfigError, match=why):
         choose_attention(wanted, **(H200 | {"dtype": "float32"}))
+
+
+def test_the_choice_is_logged_once(caplog):
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            attend(*(x[:, :6] for x in QKVG[:3]), causal=True)
+    said = [r.message for r in caplog.records if "Attention of 6 tokens" in r.message]
+    assert len(said) == 1
+    assert "xla" in said[0]
+    assert "cpu is not" in said[0]
 
 
 @pytest.mark.parametrize("packed", [False, True])
