@@ -22,7 +22,7 @@ class Matrix(NamedTuple):
 # Heads are one matrix together, as in Jordan et al. 2024.
 HEADS = {"w_qkv": Matrix((-4,), (-2, -1)), "w_out": Matrix((-3, -2), (-1,))}
 PLAIN = Matrix((-2,), (-1,))
-# The hidden weights of the blocks, experts too; embeddings, heads, norms and biases are not among them.
+# The hidden weights of the blocks and of experts; not embeddings, heads, norms and biases.
 HIDDEN = r"w_(qkv|out|gate|up|down)(_e)?"
 
 
