@@ -5,9 +5,8 @@ collective until the connection breaks, in jax's shutdown for minutes. So it end
 others notice: a broken connection raises in them within a second, a silent host is missed by its
 heartbeat. What a process that lost its peers exits with:
 
-    75   it saw the failure and ended itself: start the run again, it continues
-    134  jax's runtime ended it (SIGABRT) when a heartbeat was missed, or the coordinator is gone:
-         the same
+    75   it saw the connection break and ended itself: start the run again, it continues
+    134  jax's runtime aborted it (SIGABRT) when a heartbeat was missed: the same
 """
 
 import contextlib

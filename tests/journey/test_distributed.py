@@ -103,6 +103,23 @@ def test_kubernetes_starts_two_and_a_killed_coordinator_ends_both(dataset, tmp_p
 
 
 @pytest.mark.slow
+def test_a_process_that_falls_silent_ends_the_others(dataset, tmp_path):
+    workdir = tmp_path / "run"
+    changes = overrides(dataset, **{"total_steps": 100_000, "mesh.data": -1,
+                                    "checkpoint_steps": 20})
+    children = launch(slurm, 2, workdir, changes)
+    until = time.monotonic() + TRAINING_S
+    while not (workdir / "checkpoints/20").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    children[1].send_signal(signal.SIGSTOP)
+    try:
+        assert children[0].wait(PATIENCE_S) in LOST
+    finally:
+        for child in children:
+            child.kill()
+
+
+@pytest.mark.slow
 def test_an_error_of_one_process_ends_both(dataset, tmp_path):
     # Process 1 alone has a config that cannot work; without leaving at once it would wait in jax's
     # shutdown for process 0, which waits for it in its first collective.
