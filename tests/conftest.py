@@ -3,6 +3,9 @@
 import os
 import tempfile
 
+# XLA's collectives on CPU devices each hold a thread while they wait: with as many as cores, eight
+# devices with a dozen collectives that need not wait for each other starve, and a step hangs.
+os.environ.setdefault("NPROC", "64")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests compile much and compute little: the least optimised code halves their time.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8 "
