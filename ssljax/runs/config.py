@@ -1,6 +1,8 @@
 """Load and check the config of a run, before anything compiles. Free of jax."""
 
+import ast
 import importlib.util
+import inspect
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +22,7 @@ from ssljax.core.config import (
 )
 from ssljax.core.errors import ConfigError, nearest
 from ssljax.core.source import Packing
+from ssljax.optim.groups import COMMON as OPTIM_WORDS
 from ssljax.optim.groups import read as read_optim
 from ssljax.runs import gin_config
 
@@ -88,14 +91,54 @@ def all_keys(config: ml_collections.ConfigDict, prefix: str = "") -> list[str]:
     return names
 
 
-def check_override(config: ml_collections.ConfigDict, override: str) -> None:
-    """Raise ConfigError if "--config.a.b=value" names nothing in the config."""
-    name = override.partition("=")[0].removeprefix("--config.")
-    if "=" not in override:
-        raise ConfigError(f"{override} has no value; write {override}=VALUE.")
-    known = all_keys(config)
-    if name not in known:
-        raise ConfigError(f'config has no "{name}"; {nearest(name, known)}')
+def open_keys(config: ml_collections.ConfigDict, key: str = "", prefix: str = "") -> list[str]:
+    """Return the dotted names of values that a config leaves out and a run could have.
+
+    They are the run's own optional words, the axes of its mesh, and the options of every plug-in
+    that it names: what an experiment does not mention can still be set from the command line.
+    """
+    package = package_of(key) or prefix.partition(".")[0]
+    names = list(KEYS) if not prefix else []
+    if "name" in config and prefix:
+        make = inspect.signature(find_make(package, config.name))
+        names = [n for n, p in make.parameters.items() if p.kind is p.KEYWORD_ONLY]
+        names += OPTIM_WORDS if package == "optim" else ()
+    found = [f"{prefix}{name}" for name in names]
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            found += open_keys(value, name, f"{prefix}{name}.")
+    return found
+
+
+def literal(text: str) -> Any:
+    """Return the value that an override's text stands for; what is no literal is a string."""
+    try:
+        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        return text
+
+
+def add_value(config: ml_collections.ConfigDict, name: str, text: str) -> None:
+    """Set a value that an experiment does not mention.
+
+    Raises:
+        ConfigError: a run has no such value, or it is a whole mapping.
+    """
+    axis = name.removeprefix("mesh.")
+    if axis != name and "mesh" in config:
+        if not text.removeprefix("-").isdecimal():
+            raise ConfigError(f"--config.{name}={text}: expected a whole number of devices, such "
+                              f"as --config.{name}=8, or -1 for those that are left.")
+    else:
+        known = {*all_keys(config), *open_keys(config)}
+        if name not in known:
+            raise ConfigError(f'config has no "{name}"; {nearest(name, known)}')
+    *parents, last = name.split(".")
+    with config.unlocked():
+        for parent in parents:
+            config = config[parent]
+        with config.unlocked():
+            config[last] = literal(text)
 
 
 def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.ConfigDict:
@@ -110,26 +153,19 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ml_collections.Conf
     file, colon, arg = path.partition(":")
     found = f"{find_config(file)}{colon}{arg}"
     plain = parse_flag(found, ())
-    overrides = gin_config.translate(overrides, all_keys(plain))
-    sizes = [o for o in overrides if o.startswith("--config.mesh.") and "mesh" in plain]
-    others = [o for o in overrides if o not in sizes]
-    for override in others:
-        check_override(plain, override)
-    return set_mesh(parse_flag(found, others) if others else plain, sizes)
-
-
-def set_mesh(config: ml_collections.ConfigDict, overrides: Sequence[str],
-             ) -> ml_collections.ConfigDict:
-    """Return a config with the sizes of "--config.mesh.AXIS=N": any axis, also one that the
-    experiment does not mention, since every axis is in every mesh.
-    """
+    overrides = gin_config.translate(overrides, lambda: [*all_keys(plain), *open_keys(plain)])
+    told, added, known = [], [], all_keys(plain)
     for override in overrides:
-        axis, _, size = override.removeprefix("--config.mesh.").partition("=")
-        if not size.removeprefix("-").isdecimal():
-            raise ConfigError(f"{override}: expected a whole number of devices, such as "
-                              f"--config.mesh.{axis}=8, or -1 for those that are left.")
-        with config.unlocked():
-            config.mesh[axis] = int(size)
+        name, equals, text = override.removeprefix("--config.").partition("=")
+        if not equals:
+            raise ConfigError(f"{override} has no value; write {override}=VALUE.")
+        if name in known and not name.startswith("mesh."):
+            told.append(override)
+        else:
+            added.append((name, text))
+    config = parse_flag(found, told) if told else plain
+    for name, text in added:
+        add_value(config, name, text)
     return config
 
 

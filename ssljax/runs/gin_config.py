@@ -13,7 +13,7 @@ in gin. Free of jax.
 
 import importlib
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ssljax.core.errors import ConfigError, MissingExtraError, nearest
@@ -55,18 +55,20 @@ def is_gin(override: str) -> bool:
     return override.startswith((FILE, BINDING))
 
 
-def translate(overrides: Sequence[str], known: Iterable[str]) -> list[str]:
+def translate(overrides: Sequence[str], keys: Callable[[], Iterable[str]]) -> list[str]:
     """Return overrides in which "--gin=FILE" and "--gin.KEY=VALUE" are "--config.KEY=VALUE".
 
     Args:
         overrides: in the order of the command line; later ones win.
-        known: dotted names of the config's keys.
+        keys: returns the dotted names of all values that the config may have.
 
     Raises:
         ConfigError: a file is missing, its syntax is wrong, or it names no key of the config.
         MissingExtraError: gin-config is not installed.
     """
-    known = set(known)
+    if not any(map(is_gin, overrides)):
+        return list(overrides)
+    known = set(keys())
     parts = [list(read(o, ())) if is_gin(o) else o for o in overrides]
     bindings = [b for part in parts if not isinstance(part, str) for b in part]
     # Any binding can be named by %, a key of the config too.

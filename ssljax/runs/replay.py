@@ -1,7 +1,7 @@
 """Take one step of a run again and look into it: what was in the batch, which gradients broke.
 
 The step is a function of the checkpoint before it and of the stream: the same numbers come out,
-bit for bit on the mesh it ran on, to float tolerance elsewhere. Nothing in the run's folder changes.
+bit for bit on the mesh it ran on, to float tolerance elsewhere. The run's folder does not change.
 """
 
 import dataclasses

@@ -104,3 +104,33 @@ def test_the_config_verb_prints_parameters_without_data():
                          capture_output=True, text=True, check=True).stdout
     assert '"vocab_size": 4096' in out
     assert "decoder/blocks/attention/w_qkv" in out
+
+
+@pytest.mark.parametrize("name, text, value", [
+    ("rewinds", "3", 3), ("checkpoint_root", "gs://bucket/run", "gs://bucket/run"),
+    ("zero1", "true", True), ("model.remat", "full", "full"), ("optim.average", "0.999", 0.999),
+    ("objective.z_loss", "1e-4", 1e-4), ("mesh.expert", "2", 2),
+    ("evals.bits_per_byte.overlap", "8", 8)])
+def test_what_an_experiment_leaves_out_can_be_set_too(name, text, value):
+    config = load_config("experiments/gpt/quickstart.py", [f"--config.{name}={text}"])
+    plain = to_plain(config)
+    check_run(plain)
+    for part in name.split("."):
+        plain = plain[part]
+    assert plain == value
+    assert type(plain) is type(value)
+
+
+@pytest.mark.parametrize("name, said", [
+    ("rewind", 'config has no "rewind"; did you mean "rewinds"'),
+    ("model.remats", 'did you mean "model.remat"'), ("optim.averag", '"optim.average"'),
+    ("batch_size.deep", "config has no")])
+def test_what_a_run_cannot_have_is_refused_with_the_nearest_name(name, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config("experiments/gpt/quickstart.py", [f"--config.{name}=1"])
+
+
+def test_a_value_of_the_wrong_type_is_refused_also_where_it_is_new():
+    config = load_config("experiments/gpt/quickstart.py", ["--config.rewinds=often"])
+    with pytest.raises(ConfigError, match="config.rewinds = 'often'; expected int"):
+        check_run(to_plain(config))
