@@ -40,7 +40,12 @@ def blockwise_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Arra
 
 
 def causal_blocks(length: int) -> int:
-    """Return over how many blocks of queries a causal row of `length` tokens is computed."""
+    """Return over how many blocks of queries a causal row of `length` tokens is computed.
+
+    One for a length that is only known when an exported program runs.
+    """
+    if not isinstance(length, int):
+        return 1
     return next((n for n in range(min(BLOCKS, length // BLOCK), 1, -1) if length % n == 0), 1)
 
 

@@ -34,5 +34,7 @@ def turns(positions: jax.Array, base: float, half: int) -> tuple[jax.Array, jax.
         angle = row[..., None].astype(jnp.float32) * frequency
         return jnp.cos(angle), jnp.sin(angle)
 
-    alone = jax.sharding.get_abstract_mesh().empty and jax.default_backend() == "cpu"
+    # An exported program runs anywhere, and its number of rows is a symbol.
+    here = jax.default_backend() == "cpu" and isinstance(positions.shape[0], int)
+    alone = here and jax.sharding.get_abstract_mesh().empty
     return jax.lax.map(one, positions) if alone else one(positions)
