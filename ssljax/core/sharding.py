@@ -144,6 +144,15 @@ def whole_along(tree: Any, axis: str) -> Any:
     return jax.tree.map(one, tree)
 
 
+def reducible(x: jax.Array) -> jax.Array:
+    """Return x in a dtype that a sum over devices inside a shard_map over some axes can have.
+
+    XLA's CPU compiler aborts the process on 16-bit ones ("Invalid binary instruction opcode copy"
+    in AllReducePromotion, jaxlib 0.10.2); accelerators reduce x as it is.
+    """
+    return x.astype(jnp.float32) if jax.default_backend() == "cpu" else x
+
+
 def local(function: Callable[..., Any], in_axes: tuple[tuple[Axes, ...], ...],
           out_axes: tuple[Axes, ...], *, check: bool = True) -> Callable[..., Any]:
     """Run `function` on each device's blocks of its arguments, free to use any collective.

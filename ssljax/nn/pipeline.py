@@ -21,6 +21,7 @@ from ssljax.core.sharding import (
     Axes,
     axis_size,
     is_explicit,
+    reducible,
     reshape,
     shard,
     spec,
@@ -89,9 +90,9 @@ def circulate(stage: Stage, stages: int, microbatches: int, repeats: int, weight
 
     def run(weights: Any, xs: jax.Array, rows: Any) -> tuple[jax.Array, Any]:
         mine, ring = jax.lax.axis_index("stage"), [(i, (i + 1) % stages) for i in range(stages)]
-        xs = jax.lax.pcast(xs, "stage", to="varying")
+        xs = varying(xs, "stage")
         # Gradients add up on each device and are reduced over data once, not in every tick.
-        weights = jax.tree.map(lambda w: jax.lax.pcast(w, "data", to="varying"), weights)
+        weights = jax.tree.map(lambda w: varying(w, "data"), weights)
 
         def tick(carry: Any, t: jax.Array) -> tuple[Any, Any]:
             """Unit of work u = t - s of stage s: repeat u // M of microbatch u % M."""
@@ -113,7 +114,7 @@ def circulate(stage: Stage, stages: int, microbatches: int, repeats: int, weight
         ticks = jnp.arange(microbatches * repeats + stages - 1)
         (out, _), sums = jax.lax.scan(tick, (xs, jnp.zeros_like(xs[0])), ticks)
         # psum_scatter of Explicit operands and all_to_all on Auto meshes both fail in jax 0.10.
-        out = jax.lax.psum(jnp.where(mine == 0, out, 0), "stage")
+        out = jax.lax.psum(reducible(jnp.where(mine == 0, out, 0)), "stage").astype(xs.dtype)
         return out, jax.lax.psum(jax.tree.map(jnp.sum, sums), ("stage", "data"))
 
     over_data = PartitionSpec(None, "data")
@@ -122,6 +123,11 @@ def circulate(stage: Stage, stages: int, microbatches: int, repeats: int, weight
         out_specs=(over_data, PartitionSpec()), axis_names={"stage", "data"})(weights, xs, rows)
     out = reshape(out.swapaxes(0, 1), x.shape, (ROWS, "context", None))
     return shard(out, BATCH, "context", None), sums
+
+
+def varying(x: jax.Array, axis: str) -> jax.Array:
+    """Return x as a value of its own on each device along `axis`; its gradient is their sum."""
+    return jax.lax.pcast(reducible(x), axis, to="varying").astype(x.dtype)
 
 
 def pick(x: jax.Array, index: jax.Array) -> jax.Array:

@@ -43,6 +43,10 @@ def accumulated(sums: Callable[..., tuple[Sums, PyTree]], parts: int,
     """Return `sums` over `parts` microbatches: the same numbers, a fraction of the memory.
 
     Sums add and are divided once by the whole weight, so padding and packing cannot bias the mean.
+    Gradients are reduced over data in every part. Taking data by a shard_map around the loop would
+    reduce them once, but a loss would then see a device's rows for the batch: random numbers drawn
+    by its shape would depend on the mesh, and sums over all devices inside it would count twice.
+    The pipeline, whose layers do neither, reduces once.
     """
     def over_parts(params: Params, extra: PyTree, batch: Batch, key: Key) -> tuple[Sums, PyTree]:
         micro = jax.tree.map(lambda x: split_batch(x, parts), batch)

@@ -53,12 +53,12 @@ def rows_of(network: str) -> dict[str, np.ndarray]:
 
 
 def loss_and_gradients(network: str, sizes: dict[str, int] | None, kind: str = "auto", *,
-                       accumulate: int = 1, **options) -> tuple[float, dict[str, np.ndarray]]:
+                       accumulate: int = 1, compute_dtype: str = "float32", **options) -> tuple[float, dict[str, np.ndarray]]:
     """Return the mean loss of the batch and its gradient by every parameter, on a mesh."""
     method = method_of(network, **options)
     batch = rows_of(network)
     mesh = sharding.make_mesh(sizes, KINDS[kind]) if sizes else None
-    sums = gradient_sums(method.objective, "float32")
+    sums = gradient_sums(method.objective, compute_dtype)
     sums = accumulated(sums, accumulate) if accumulate > 1 else sums
 
     def mean(state, batch):

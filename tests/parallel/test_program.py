@@ -50,6 +50,7 @@ GOLDEN = {
     "tensor": ({"tensor": 8}, {}, [("all-reduce", "tensor", 25, 724268)]),
     "zero1": ({"data": 8}, {"zero1": True}, [("all-gather", "data", 6, 122880),
                                              ("all-reduce", "data", 10, 132448)]),
+    "accumulate": ({"data": 8}, {"accumulate": 2}, [("all-reduce", "data", 2, 264464)]),
 }
 # Where strategies mix, counts follow the compiler's mood; bytes are held within a tenth.
 MIXED = {

@@ -3,7 +3,7 @@
 import pytest
 
 from ssljax.core.rng import hash64
-from tests.parallel.cases import KINDS, MESHES, MODELS, assert_as_alone
+from tests.parallel.cases import KINDS, MESHES, MODELS, alone, assert_as_alone, loss_and_gradients
 
 # Each axis once, on the smallest network that uses it; the axis types take turns.
 EACH = (("gpt", {"data": 8}, "explicit", {"accumulate": 2}), ("gpt", {"fsdp": 8}, "auto", {}),
@@ -32,6 +32,15 @@ def test_a_chosen_mesh_equals_one_device(network):
 def test_microbatches_equal_the_whole_batch(network):
     """Denominators and routers' losses are sums: padding in one microbatch cannot bias them."""
     assert_as_alone(network, None, accumulate=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network, sizes", [("gpt", {"stage": 2, "data": 2, "context": 2}),
+                                            ("moe", {"stage": 2, "expert": 2, "fsdp": 2})])
+def test_a_pipeline_computes_in_bfloat16(network, sizes):
+    """XLA's CPU compiler aborts on 16-bit sums over stages; see core.sharding.reducible."""
+    loss, _ = loss_and_gradients(network, sizes, "explicit", compute_dtype="bfloat16")
+    assert loss == pytest.approx(alone(network)[0], rel=0.01)
 
 
 def applies(sizes: dict[str, int], variant: str) -> bool:
