@@ -53,7 +53,8 @@ def rows_of(network: str) -> dict[str, np.ndarray]:
 
 
 def loss_and_gradients(network: str, sizes: dict[str, int] | None, kind: str = "auto", *,
-                       accumulate: int = 1, compute_dtype: str = "float32", **options) -> tuple[float, dict[str, np.ndarray]]:
+                       accumulate: int = 1, compute_dtype: str = "float32", **options,
+                       ) -> tuple[float, dict[str, np.ndarray]]:
     """Return the mean loss of the batch and its gradient by every parameter, on a mesh."""
     method = method_of(network, **options)
     batch = rows_of(network)
