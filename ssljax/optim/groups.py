@@ -115,7 +115,12 @@ def read_group(where: str, rule: Mapping[str, Any], group: Any) -> Group:
 
 def scaled(rule: Mapping[str, Any], scale: float) -> Mapping[str, Any]:
     """Return a rule with its learning rate times `scale`."""
-    return rule if scale == 1 else {**rule, "lr": rule["lr"] * scale}
+    if scale == 1:
+        return rule
+    if not isinstance(rule.get("lr"), int | float):
+        raise ConfigError(f"optim {rule.get('name')!r} has lr = {rule.get('lr')!r}, which cannot "
+                          f"be scaled by {scale:g}; expected a number.")
+    return {**rule, "lr": rule["lr"] * scale}
 
 
 def check_rule(where: str, rule: Mapping[str, Any], more: Iterable[str]) -> None:
