@@ -74,6 +74,7 @@ def ended(children, patience: float = PATIENCE_S) -> list[int]:
     finally:
         for child in children:
             child.kill()
+            child.wait()
 
 
 def dying(variables, victim: int, dataset, workdir: pathlib.Path) -> str:
@@ -117,6 +118,7 @@ def test_a_process_that_falls_silent_ends_the_others(dataset, tmp_path):
     finally:
         for child in children:
             child.kill()
+            child.wait()
 
 
 @pytest.mark.slow
