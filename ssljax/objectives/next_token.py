@@ -23,7 +23,7 @@ def make(model: Model, *, loss: Loss = "auto", z_loss: float = 0.0,
         model: a decoder; reads tokens, positions and segment_ids, returns sequence [B, L, D] and
             table [V, D], or logits [B, L, V].
         loss: "full" holds the logits of all tokens at once, "fused" of a few hundred; "auto" is
-            fused from a vocabulary of 8,192 on.
+            fused from a vocabulary of 4,096 on.
         z_loss: weight of log(Z)**2, which keeps logits from drifting (PaLM, section 5,
             https://arxiv.org/abs/2204.02311).
         router_balance: weight of the loss that keeps the experts of a mixture evenly used.
