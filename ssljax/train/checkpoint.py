@@ -17,7 +17,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from ssljax.core.errors import CheckpointError
+from ssljax.core.errors import CheckpointError, MissingExtraError
 from ssljax.core.tree import named_leaves
 from ssljax.core.types import PyTree, TrainState
 from ssljax.train import integrity
@@ -26,6 +26,7 @@ from ssljax.train.retention import Retention
 JSON_ITEMS = ("config", "data", "judgements", "versions")
 TIMEOUT_S = 600
 FAILURES = 2            # failed saves in a row that end a run: one may be a passing fault
+BUCKETS = {"gs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3")}     # scheme -> package, extra of ours
 SPARE = 1.1             # free bytes a save needs, as a multiple of the state's
 TEMPORARY = ".orbax-checkpoint-tmp"
 
@@ -182,6 +183,9 @@ class Checkpoints:
             probe = self.root / f".writable-{jax.process_index()}"
             probe.write_bytes(b"")
             probe.unlink()
+        except ImportError as err:
+            scheme = str(root).partition("://")[0]
+            raise MissingExtraError(*BUCKETS.get(scheme, (scheme, "train"))) from err
         except OSError as err:
             raise CheckpointError(f"Cannot write checkpoints to {root}: {err.strerror}. Choose "
                                   "another --workdir or change its permissions.") from err
