@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from absl import logging
 
 from ssljax.core.errors import ConfigError
-from ssljax.core.sharding import BATCH, axis_size, local, shard
+from ssljax.core.local import local
+from ssljax.core.sharding import BATCH, axis_size, shard
 from ssljax.nn.blockwise import blockwise_attention, causal_blocks
 from ssljax.nn.matmul import Matmul, project
 from ssljax.nn.remat import named

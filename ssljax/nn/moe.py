@@ -15,7 +15,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssljax.core.sharding import BATCH, einsum, local
+from ssljax.core.local import local
+from ssljax.core.sharding import BATCH, einsum
 
 TOKENS = (BATCH, "context", None)
 UP, DOWN = ("expert", None, "tensor"), ("expert", "tensor", None)

@@ -16,12 +16,12 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from ssljax.core.errors import ConfigError
+from ssljax.core.local import reducible
 from ssljax.core.sharding import (
     BATCH,
     Axes,
     axis_size,
     is_explicit,
-    reducible,
     reshape,
     shard,
     spec,

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.core.sharding import BATCH, local, shard
+from ssljax.core.local import local
+from ssljax.core.sharding import BATCH, shard
 
 QKV = (BATCH, "context", "tensor", None)
 LABELS = (BATCH, "context", None)

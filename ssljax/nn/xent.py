@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.core.sharding import BATCH, local
+from ssljax.core.local import local
+from ssljax.core.sharding import BATCH
 
 ROWS = (*BATCH, "context")
 varying = functools.partial(jax.lax.pcast, to="varying")

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ssljax.core.sharding import automatic, local
+from ssljax.core.local import local
+from ssljax.core.sharding import automatic
 from ssljax.core.tree import leaf_name
 from ssljax.core.types import PyTree
 from ssljax.optim.matrices import HIDDEN, Matrix, from_matrix, matrix_of, to_matrix

@@ -38,7 +38,7 @@ def test_microbatches_equal_the_whole_batch(network):
 @pytest.mark.parametrize("network, sizes", [("gpt", {"stage": 2, "data": 2, "context": 2}),
                                             ("moe", {"stage": 2, "expert": 2, "fsdp": 2})])
 def test_a_pipeline_computes_in_bfloat16(network, sizes):
-    """XLA's CPU compiler aborts on 16-bit sums over stages; see core.sharding.reducible."""
+    """XLA's CPU compiler aborts on 16-bit sums over stages; see core.local.reducible."""
     loss, _ = loss_and_gradients(network, sizes, "explicit", compute_dtype="bfloat16")
     assert loss == pytest.approx(alone(network)[0], rel=0.01)
 
