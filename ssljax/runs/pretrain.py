@@ -117,7 +117,8 @@ def work_of(config: Mapping[str, Any], method: Method) -> Work:
     if kind in (None, "cpu"):
         return Work(units, unit)
     flops = step_flops(method.objective, method.pretext.views, method.pretext.spec,
-                       config["batch_size"], key=method.key, causal=unit == "tokens")
+                       config["batch_size"], key=method.key,
+                       causal=method.model.init_cache is not None)
     peak = chip(kind).fp32 if config["compute_dtype"] == "float32" else chip(kind).bf16
     return Work(units, unit, flops.total, peak * jax.device_count())
 
