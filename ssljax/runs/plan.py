@@ -150,8 +150,12 @@ def compiled(config: Mapping[str, Any], method: Method, step: Step, candidate: C
     work = dataclasses.replace(step.work, accumulate=candidate.accumulate)
     state_bytes = sum(step.state_bytes(candidate.sizes).values())
     cost = estimate(work, candidate.sizes, target, state=state_bytes, moved=cheaper(moved))
+    # A CPU runs ragged_dot as a product of all tokens with all experts: no measure of an
+    # accelerator's memory, so that arithmetic decides there.
+    experts = bool(config["model"].get("experts"))
     return {"arguments": memory.argument_size_in_bytes, "temporary": memory.temp_size_in_bytes,
-            "total": total, "fits": total <= USABLE * target.memory,
+            "total": total, "every_expert": experts,
+            "fits": candidate.fits if experts else total <= USABLE * target.memory,
             "donated": memory.alias_size_in_bytes / max(1, memory.output_size_in_bytes),
             "collectives": [c._asdict() for c in moved], "seconds": cost.seconds,
             "parts": parts(cost), "mfu": utilisation(step, cost, candidate, target),

@@ -46,8 +46,10 @@ def memory_text(report: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     if best["compiled"]:
         c = best["compiled"]
         total, fits = c["total"], c["fits"]
+        why = ("not a measure: a CPU multiplies every token with every expert, so arithmetic "
+               "decides" if c["every_expert"] else "an upper estimate: no fused attention on a CPU")
         lines.append(f"  as compiled: {size(total)}: arguments {size(c['arguments'])}, temporary "
-                     f"{size(c['temporary'])} (an upper estimate: no fused attention on a CPU)")
+                     f"{size(c['temporary'])} ({why})")
     lines.append(f"  {'fits' if fits else 'DOES NOT FIT'} in {size(limit)}, "
                  f"{report['usable']:.0%} of the chip's memory")
     if not fits:
