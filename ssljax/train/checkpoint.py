@@ -6,6 +6,7 @@ step that passes verification; damaged ones are moved to quarantine/, never dele
 a bucket (gs://..., s3://...): every access goes through etils or tensorstore.
 """
 
+import itertools
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -17,16 +18,16 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from ssljax.core.errors import CheckpointError, MissingExtraError
+from ssljax.core.errors import CheckpointError
 from ssljax.core.tree import named_leaves
 from ssljax.core.types import PyTree, TrainState
 from ssljax.train import integrity
+from ssljax.train.bucket import open_root, scheme
 from ssljax.train.retention import Retention
 
 JSON_ITEMS = ("config", "data", "judgements", "versions")
 TIMEOUT_S = 600
 FAILURES = 2            # failed saves in a row that end a run: one may be a passing fault
-BUCKETS = {"gs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3")}     # scheme -> package, extra of ours
 SPARE = 1.1             # free bytes a save needs, as a multiple of the state's
 TEMPORARY = ".orbax-checkpoint-tmp"
 
@@ -47,7 +48,7 @@ def explain(err: BaseException) -> str:
 
 def step_dirs(root: epath.PathLike) -> dict[int, epath.Path]:
     """Return the finished steps under `root`, oldest first."""
-    root = epath.Path(root)
+    root = open_root(root)
     names = [p for p in root.iterdir() if p.name.isdigit()] if root.is_dir() else []
     return {int(p.name): p for p in sorted(names, key=lambda p: int(p.name))}
 
@@ -81,7 +82,7 @@ def newest_sound(root: epath.PathLike, *, step: int | None = None, before: int |
 
 def check_space(root: epath.Path, state: TrainState) -> None:
     """Raise CheckpointError if a save cannot fit on the disk; a bucket has no end."""
-    if "://" in str(root):
+    if scheme(root):
         return
     needed = sum(x.nbytes for x in jax.tree.leaves(state._replace(key=())))
     free = shutil.disk_usage(root).free
@@ -172,7 +173,7 @@ class Checkpoints:
         Raises:
             CheckpointError: the folder cannot be written.
         """
-        self.root = epath.Path(root)
+        self.root = open_root(root)
         self._retention = retention or Retention()
         self._saving: int | None = None
         self._failures = 0
@@ -183,9 +184,6 @@ class Checkpoints:
             probe = self.root / f".writable-{jax.process_index()}"
             probe.write_bytes(b"")
             probe.unlink()
-        except ImportError as err:
-            scheme = str(root).partition("://")[0]
-            raise MissingExtraError(*BUCKETS.get(scheme, (scheme, "train"))) from err
         except OSError as err:
             raise CheckpointError(f"Cannot write checkpoints to {root}: {err.strerror}. Choose "
                                   "another --workdir or change its permissions.") from err
@@ -201,8 +199,14 @@ class Checkpoints:
         return context
 
     def _on_finalize(self) -> None:
-        """Write the checksums when all files are final and before the step gets its name."""
-        integrity.write_checksums(self.root / f"{self._saving}{TEMPORARY}")
+        """Write the checksums when all files are final and before the step gets its name.
+
+        In a bucket nothing can be renamed: the step has its name from the start there, and counts
+        from the moment it has its checksums.
+        """
+        temporary = self.root / f"{self._saving}{TEMPORARY}"
+        folder = self.root / str(self._saving) if scheme(self.root) else temporary
+        integrity.write_checksums(folder)
 
     def save(self, state: TrainState, step: int, items: Mapping[str, Any]) -> None:
         """Start saving `state` and the JSON items; returns when the arrays have been copied.
@@ -292,11 +296,12 @@ class Checkpoints:
 
     def _quarantine(self, newest_good: int) -> None:
         """Move steps newer than the newest good one aside, so that their numbers are free again."""
+        folder = self.root / "quarantine"
         for number, path in step_dirs(self.root).items():
             if number > newest_good:
-                target = self.root / "quarantine" / path.name
-                target.parent.mkdir(exist_ok=True)
-                path.rename(target.with_name(f"{path.name}-{len(list(target.parent.iterdir()))}"))
+                folder.mkdir(exist_ok=True)
+                names = (folder / f"{number}-{n}" for n in itertools.count())
+                path.rename(next(name for name in names if not name.exists()))
 
     def load(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
         """Return the state of `step` and its JSON items; see `load_step`."""

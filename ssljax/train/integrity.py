@@ -5,6 +5,7 @@ A bit flipped in an array file of a finished step loads silently wrong without t
 
 import hashlib
 import json
+from collections.abc import Iterator
 
 from etils import epath
 
@@ -19,10 +20,18 @@ def sha256(path: epath.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files_of(step_dir: epath.Path) -> list[epath.Path]:
+def walk(folder: epath.Path) -> Iterator[epath.Path]:
+    """Yield the files below a folder; epath's own walk loses the gs:// of a bucket's paths."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from walk(path)
+        else:
+            yield path
+
+
+def files_of(step_dir: epath.PathLike) -> list[epath.Path]:
     """Return the files of a step that its checksums cover, sorted."""
-    return sorted(folder / name for folder, _, names in epath.Path(step_dir).walk()
-                  for name in names if name not in LATER)
+    return sorted(path for path in walk(epath.Path(step_dir)) if path.name not in LATER)
 
 
 def write_checksums(step_dir: epath.Path) -> None:
