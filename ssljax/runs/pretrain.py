@@ -4,10 +4,9 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import math
-import os
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -18,6 +17,7 @@ from ssljax.core.errors import ConfigError, Interrupted
 from ssljax.core.types import TrainState, Writer
 from ssljax.data.packing import PackedSource
 from ssljax.data.pipeline import batches
+from ssljax.data.skips import Skips
 from ssljax.data.stream import Stream
 from ssljax.optim.average import evaluation_params
 from ssljax.runs.build import (
@@ -26,10 +26,10 @@ from ssljax.runs.build import (
     build_method,
     build_stream,
     build_train_step,
-    work_per_step,
 )
 from ssljax.runs.config import check_run, checkpoint_root, with_defaults
 from ssljax.runs.distributed import first_process_decides, leaving_on
+from ssljax.runs.instruments import make_meter, work_of
 from ssljax.runs.tracking import make_writers
 from ssljax.runs.workdir import (
     add_skip,
@@ -38,14 +38,11 @@ from ssljax.runs.workdir import (
     read_skips,
     rejection_log,
 )
-from ssljax.track.accelerator import read_accelerators
 from ssljax.train.checkpoint import Checkpoints
-from ssljax.train.chips import chip, chip_name
-from ssljax.train.flops import step_flops
 from ssljax.train.interrupt import stop_requests
 from ssljax.train.ledger import Ledger
 from ssljax.train.loop import Hooks, Schedule, train
-from ssljax.train.meter import DivergedError, Meter, Work
+from ssljax.train.meter import DivergedError
 from ssljax.train.profile import Profiler
 from ssljax.train.program import count_compiling, make_program
 from ssljax.train.retention import Retention, check_best
@@ -99,28 +96,6 @@ def describe(stream: Stream, config: Mapping[str, Any]) -> None:
                          len(part), 100 * part.plan.fill(part.seq_len))
         logging.info("%s: %d steps are %.2f epochs.", name, config["total_steps"],
                      rows / len(part))
-
-
-def device_memory() -> dict[str, float]:
-    """Return bytes in use and their peak on this process's first device, {} where untold (CPU)."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    names = {"bytes_in_use": "device_memory_bytes", "peak_bytes_in_use": "device_memory_peak_bytes"}
-    return {name: float(stats[key]) for key, name in names.items() if key in stats}
-
-
-def work_of(config: Mapping[str, Any], method: Method) -> Work:
-    """Return what a step does; its FLOPs only where the chip's peak is known, since they take
-    a second to count.
-    """
-    units, unit = work_per_step(config, method.pretext)
-    kind = chip_name(jax.devices()[0].device_kind)
-    if kind in (None, "cpu"):
-        return Work(units, unit)
-    flops = step_flops(method.objective, method.pretext.views, method.pretext.spec,
-                       config["batch_size"], key=method.key,
-                       causal=method.model.init_cache is not None)
-    peak = chip(kind).fp32 if config["compute_dtype"] == "float32" else chip(kind).bf16
-    return Work(units, unit, flops.total, peak * jax.device_count())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,6 +196,17 @@ def attempt(run: Run, *, age: float) -> TrainState:
     return state
 
 
+def saver(config: Mapping[str, Any], checkpoints: Checkpoints, fingerprint: Mapping[str, str],
+          skips: Skips) -> Callable[[TrainState, int, Mapping[str, float]], None]:
+    """Return (state, step, judgements) -> None, which starts a checkpoint with all it holds."""
+    def save(state: TrainState, step: int, judgements: Mapping[str, float]) -> None:
+        data = {"step": step, "fingerprint": fingerprint, "skips": skips}
+        checkpoints.save(state, step, {"config": config, "versions": versions(), "data": data,
+                                       "judgements": dict(judgements)})
+
+    return save
+
+
 def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainState:
     """Restore or start, then train to the end; what must be closed goes on the stack."""
     config, method, workdir = run.config, run.method, run.workdir
@@ -235,11 +221,6 @@ def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainStat
         return state
     describe(run.stream, config)
 
-    def save(state: TrainState, step: int, metrics: Mapping[str, float]) -> None:
-        data = {"step": step, "fingerprint": fingerprint, "skips": skips}
-        checkpoints.save(state, step, {"config": config, "versions": versions(), "data": data,
-                                       "judgements": dict(metrics)})
-
     schedule = Schedule(total, config["log_steps"], config["checkpoint_steps"])
     work = work_of(config, method)
     writers: list[Writer] = []
@@ -248,13 +229,9 @@ def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainStat
         make_writers(config, workdir, start=start, unit=work.unit)))
     for writer in writers:
         stack.callback(writer.close)
-    meter = Meter(
-        start=start, due=schedule.logs, work=work, writers=writers, ledger=ledger,
-        learning_rate=method.learning_rate, max_rejected=config["max_rejected"],
-        gauges=lambda: {**device_memory(),
-                        **read_accelerators(os.environ.get("CUDA_VISIBLE_DEVICES"))},
-        on_reject=(rejection_log(workdir, config["seed"], skips) if jax.process_index() == 0
-                   else lambda rejection: None))
+    meter = make_meter(config, work, start=start, due=schedule.logs, writers=writers,
+                       ledger=ledger, learning_rate=method.learning_rate,
+                       on_reject=rejection_log(workdir, config["seed"], skips))
     stack.callback(meter.close)
     rows = batches(run.stream, start=start, host=jax.process_index(), hosts=jax.process_count(),
                    place=lambda batch: sharding.place_batch(run.mesh, batch),
@@ -268,6 +245,7 @@ def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainStat
         watchdog.beat(step)
         profiler.beat(step)
 
+    save = saver(config, checkpoints, fingerprint, skips)
     hooks = Hooks(save, checkpoints.wait, stack.enter_context(stop_requests()), beat,
                   lambda state: evaluation_params(state.opt_state, state.params))
     with leaving_on(jax.errors.JaxRuntimeError):

@@ -12,6 +12,7 @@ from ssljax.core import sharding
 from ssljax.core.errors import ConfigError
 from ssljax.core.tree import named_leaves
 from ssljax.train.checkpoint import Checkpoints
+from ssljax.train.retention import Retention
 from ssljax.train.state import abstract_state, init_state, with_views
 from ssljax.train.step import make_train_step
 from tests.contracts.cases import BATCH_SIZE, CASES, MESHES, case, chosen_mesh, losses, plugins
@@ -157,8 +158,8 @@ def test_stopped_and_resumed_is_bitwise_equal(name, tmp_path):
     step, state = jitted_step(name), initial(name)
     for batch in batches[:2]:
         state, _ = step(state, sharding.place_batch(None, batch))
-    checkpoints = Checkpoints(tmp_path, keep=1)
-    checkpoints.save(state, 2, {"config": {}, "data": {}, "versions": {}})
+    checkpoints = Checkpoints(tmp_path, retention=Retention(1))
+    checkpoints.save(state, 2, {"config": {}, "data": {}, "judgements": {}, "versions": {}})
     checkpoints.wait()
     resumed, _ = checkpoints.load(2, abstract_state(method.init, method.key, None))
     checkpoints.close()

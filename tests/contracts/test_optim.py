@@ -93,7 +93,10 @@ def test_a_network_learns(name):
         lambda x: bool(jnp.isfinite(x).all()), evaluation_params(state.opt_state, state.params))))
 
 
-@every_optim
+# SOAP's factorisations take a minute to compile.
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow) if name == "soap" else name
+    for name in plugins("optim")])
 def test_losses_do_not_depend_on_the_mesh(name):
     alone, _ = trained(name, None, STEPS)
     for kind in (AxisType.Auto, AxisType.Explicit):

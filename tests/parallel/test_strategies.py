@@ -22,7 +22,7 @@ def test_each_axis_equals_one_device(network, sizes, kind, options):
     assert_as_alone(network, sizes, kind, **options)
 
 
-@pytest.mark.parametrize("network", ["moe", "mae"])
+@pytest.mark.parametrize("network", ["moe", pytest.param("mae", marks=pytest.mark.slow)])
 def test_a_chosen_mesh_equals_one_device(network):
     number = hash64(network)
     assert_as_alone(network, MESHES[number % len(MESHES)], sorted(KINDS)[number % 2])

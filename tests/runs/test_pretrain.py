@@ -11,7 +11,7 @@ from ssljax.runs.build import build_method, build_stream
 from ssljax.runs.config import with_defaults
 from ssljax.runs.pretrain import pretrain
 from ssljax.runs.replay import replay
-from ssljax.train.checkpoint import step_dirs
+from ssljax.train.checkpoint import load_items, step_dirs
 from ssljax.train.ledger import summarise
 from ssljax.train.meter import DivergedError
 from tests.contracts.cases import config_of
@@ -72,6 +72,11 @@ def test_replay_repeats_the_numbers_and_names_the_record(broken):
     bad = np.flatnonzero(~np.isfinite(found.rows))
     assert found.arrays["id"][bad][:, 0].tolist() == [record]
     assert sorted(p.name for p in workdir.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_any_step_can_be_replayed(broken):
+    workdir, _ = broken
     good = replay(workdir, 6)
     assert (good.rejected, good.recorded, good.same) == (False, None, None)
     assert good.loss == logged(workdir, "loss")[5]
@@ -113,10 +118,18 @@ def test_too_many_in_a_row_end_the_run_unless_it_may_rewind(tmp_path):
     assert logged(tmp_path / "ends", "rejected")[-1] == 0
     assert len(logged(tmp_path / "ends", "loss")) == STEPS
     assert list(step_dirs(tmp_path / "ends" / "checkpoints"))[-1] == STEPS
-    # Step 5 now reads batch 8, also when it is replayed.
-    again = replay(tmp_path / "ends", 5)
+    # From step 5 on it reads four batches further, and later checkpoints know.
+    data = load_items(tmp_path / "ends" / "checkpoints" / "8")["data"]
+    assert data["skips"] == [[4, 4]]
+
+
+@pytest.mark.slow
+def test_what_was_skipped_is_skipped_when_replayed(tmp_path):
+    bad = config(objective={"broken": records_of(5, 6, 7)}, max_rejected=3, rewinds=1)
+    pretrain(bad, tmp_path / "run")
+    again = replay(tmp_path / "run", 5)
     assert again.batch == 8
-    assert again.loss == logged(tmp_path / "ends", "loss")[4]
+    assert again.loss == logged(tmp_path / "run", "loss")[4]
 
 
 def test_a_spike_is_rejected_when_the_run_says_what_one_is(tmp_path, monkeypatch):

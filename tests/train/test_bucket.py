@@ -37,8 +37,8 @@ def bucket(tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)
     binaries = tmp_path / "venv" / "bin"
     subprocess.run([binaries / "python", "-m", "pip", "install", "--quiet", "--no-compile",
-                    "--constraint", "constraints.txt", ".[train,digits,gcs]", "gcp-storage-emulator"], check=True,
-                   timeout=900)
+                    "--constraint", "constraints.txt", ".[train,digits,gcs]",
+                    "gcp-storage-emulator"], check=True, timeout=900)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
