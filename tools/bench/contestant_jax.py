@@ -65,7 +65,8 @@ def our_step(spec: Mapping[str, Any]) -> tuple[Steps, dict]:
     init = init_fn(objective, tx, pretext.views, pretext.spec, config["batch_size"])
     state = [init_state(init, jax.random.key(0), None)]
     train_step = make_train_step(objective, tx, views=pretext.views,
-                                 compute_dtype=config["compute_dtype"])
+                                 compute_dtype=config["compute_dtype"],
+                                 log_steps=config.get("log_steps", 1))
     step = jax.jit(train_step, donate_argnums=0).lower(state[0], batch).compile()
 
     def steps(count: int) -> None:

@@ -40,7 +40,7 @@ def spec_of(dtype: str, *, smoke: bool, steps: int, total: int) -> dict[str, Any
         "schedule": {"name": "cosine", "warmup_steps": 2}, "total_steps": total,
         "optim": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.1, "clip_norm": 1.0},
         "batch_size": batch_size, "seed": 0, "mesh": {"data": -1}, "compute_dtype": dtype,
-        "accumulate": 1, "log_steps": 1,
+        "accumulate": 1, "log_steps": 10,
         # Ten steps are longer than a minute's share of most runs: saves are rather over-counted.
         "checkpoint_steps": max(10, steps), "keep_checkpoints": 1}
     return {**shape, "seq_len": seq_len, "batch_size": batch_size, "dtype": dtype, "device": "cpu",
