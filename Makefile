@@ -37,12 +37,12 @@ test: $(VENV)/.dev
 	@echo "Import contracts ..."
 	@$(BIN)/lint-imports
 	@echo "Tests ..."
-	@$(BIN)/python -m pytest --numprocesses 2
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-all: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest --numprocesses 2 -m ''
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m ''
 
 bench-env: .bench-env/.done
 

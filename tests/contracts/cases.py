@@ -105,6 +105,12 @@ def chosen_mesh(name: str) -> dict[str, int]:
     return MESHES[hash64(name) % len(MESHES)]
 
 
+@functools.cache
+def losses_alone(objective: str) -> list[float]:
+    """Return the losses of the first steps of a case without a mesh."""
+    return losses(objective, None)
+
+
 def losses(objective: str, mesh: jax.sharding.Mesh | None, steps: int = 3, **options,
            ) -> list[float]:
     """Return the losses of the first steps of a case on a mesh."""

@@ -75,7 +75,8 @@ def trained(sizes: tuple[tuple[str, int], ...], kind: str, zero1: bool):
     return state
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [
+    "explicit", pytest.param("auto", marks=pytest.mark.slow)])
 def test_zero1_updates_the_same_parameters_with_a_fraction_of_the_moments(kind):
     sizes = (("data", 4), ("fsdp", 2))
     state, alone = trained(sizes, kind, True), trained((), kind, False)
