@@ -15,7 +15,16 @@ from ssljax.train.checkpoint import Checkpoints
 from ssljax.train.retention import Retention
 from ssljax.train.state import abstract_state, init_state, with_views
 from ssljax.train.step import make_train_step
-from tests.contracts.cases import BATCH_SIZE, CASES, MESHES, case, chosen_mesh, losses, losses_alone, plugins
+from tests.contracts.cases import (
+    BATCH_SIZE,
+    CASES,
+    MESHES,
+    case,
+    chosen_mesh,
+    losses,
+    losses_alone,
+    plugins,
+)
 
 every_objective = pytest.mark.parametrize("name", sorted(CASES))
 # Where compiling a tiny network takes most of a minute, one objective stands for all.
