@@ -22,12 +22,12 @@ from ssljax.core.tree import named_leaves
 from ssljax.core.types import Batch, TrainState
 from ssljax.data.skips import position
 from ssljax.data.stream import Stream
-from ssljax.runs.build import Method, build_method, build_stream
+from ssljax.runs.build import Method, build_method, build_stream, build_train_step
 from ssljax.runs.config import checkpoint_root, with_defaults
 from ssljax.runs.workdir import REJECTED, check_same_data, read_skips
 from ssljax.train.checkpoint import load_step, newest_sound, step_dirs
 from ssljax.train.state import abstract_state, init_state, with_views
-from ssljax.train.step import gradient_sums, make_train_step
+from ssljax.train.step import gradient_sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,10 +130,7 @@ def replay(workdir: pathlib.Path, step: int) -> Replay:
     stream = build_stream(config, method.pretext)
     mesh = sharding.make_mesh(config["mesh"]) if jax.device_count() > 1 else None
     skips = read_skips(workdir)
-    train_step = make_train_step(
-        method.objective, method.tx, views=method.pretext.views, accumulate=config["accumulate"],
-        compute_dtype=config["compute_dtype"], spike_factor=config["spike_factor"],
-        layout=method.layout)
+    train_step = build_train_step(config, method)
 
     def rows(step: int) -> dict[str, np.ndarray]:
         return stream.host_rows(position(step - 1, skips), 0, 1)
