@@ -51,7 +51,8 @@ def dotted_names(spec: Any) -> list[str]:
 def build_method(config: Mapping[str, Any]) -> Method:
     """Return the method of a plain config; compiles nothing and reads no data."""
     model = resolve("models", config["model"])
-    objective = resolve("objectives", config["objective"], model)
+    objective = resolve("objectives", config["objective"], model,
+                        total_steps=config["total_steps"])
     pretext = resolve("pretext", config["pretext"])
     schedule = resolve("schedules", config["schedule"], config["total_steps"])
     tx = compose(config["optim"], schedule, model.lr_scales)
@@ -172,6 +173,7 @@ def build_evaluators(config: Mapping[str, Any], method: Method) -> dict[str, Eva
     """Return label -> evaluator of a plain config."""
     return {label: resolve("evals", spec, method.objective, where=f"evals.{label}",
                            model=method.model, plain=method.pretext.plain,
+                           views=method.pretext.views,
                            cache=cache_folder(config))
             for label, spec in config.get("evals", {}).items()}
 

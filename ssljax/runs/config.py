@@ -36,6 +36,8 @@ KEYS: Mapping[str, tuple[Any, bool]] = {
     "track": (Mapping, False), "log_steps": (int, True),
     "checkpoint_steps": (int, True), "keep_checkpoints": (int, True),
     "evals": (Mapping, False), "seq_len": (int, False), "workers": (int, False),
+    # What several parts of a config refer to (a path, a size); nothing reads it itself.
+    "data": (Mapping, False),
     "packing": (Packing, False), "cache": (str, False), "spike_factor": (float, False),
     "max_rejected": (int, False), "rewinds": (int, False), "keep_every": (int, False),
     "zero1": (bool, False),
@@ -224,9 +226,9 @@ def check_run(config: Mapping[str, Any]) -> None:
     check_numbers(config)
     read_optim(config["optim"])
     for key in SPECS:
-        check_names(key, package_of(key), config[key], ("cache",))
+        check_names(key, package_of(key), config[key], ("cache", "total_steps"))
     for label, spec in config.get("evals", {}).items():
-        check_names(f"evals.{label}", "evals", spec, ("model", "plain", "cache"))
+        check_names(f"evals.{label}", "evals", spec, ("model", "plain", "views", "cache"))
     for label, spec in config.get("track", {}).items():
         check_writer(f"track.{label}", spec)
 

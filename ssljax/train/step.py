@@ -21,21 +21,53 @@ TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
 Sums = tuple[jax.Array, jax.Array, Params, dict[str, Any]]      # loss, weight, grads, metrics
 
 
-def gradient_sums(objective: Objective, compute_dtype: str) -> Callable[..., tuple[Sums, PyTree]]:
+def gradient_sums(objective: Objective, compute_dtype: str,
+                  factor: Callable[[jax.Array], jax.Array] = jnp.ones_like,
+                  ) -> Callable[..., tuple[Sums, PyTree]]:
     """Return (params, extra, batch, key) -> ((loss, weight, grads, metrics), extra), all sums.
 
     Parameters are cast to the compute dtype here and nowhere else; their gradients come back in
     float32 through the cast.
-    """
-    def loss(params: Params, extra: PyTree, batch: Batch, key: Key) -> tuple[jax.Array, Any]:
-        return objective.loss(cast_floating(params, compute_dtype), extra, batch, key)
 
+    Args:
+        objective: the method.
+        compute_dtype: of the forward and backward pass.
+        factor: weight -> what loss and gradients are multiplied by, before the backward pass.
+    """
     def sums(params: Params, extra: PyTree, batch: Batch, key: Key) -> tuple[Sums, PyTree]:
-        value, grads = jax.value_and_grad(loss, has_aux=True)(params, extra, batch, key)
-        total, (weight, extra, metrics) = value
-        return (total, weight, grads, dict(metrics)), extra
+        def loss(params: Params) -> tuple[jax.Array, Any]:
+            return objective.loss(cast_floating(params, compute_dtype), extra, batch, key)
+
+        total, pull, (weight, moved, metrics) = jax.vjp(loss, params, has_aux=True)
+        scale = factor(weight)
+        grads, = pull(scale)
+        return (total * scale, weight, grads, dict(metrics)), moved
 
     return sums
+
+
+def reciprocal(weight: jax.Array) -> jax.Array:
+    """Return 1 / weight, float32 []; 1 where nothing has weight."""
+    return 1 / jnp.where(weight > 0, weight, 1)
+
+
+def gradient_means(objective: Objective, compute_dtype: str, parts: int = 1,
+                   ) -> Callable[..., tuple[Sums, PyTree]]:
+    """Return `gradient_sums` with loss and gradients divided by the weight of all `parts`.
+
+    A batch in one part is divided where its backward pass starts, which spares a pass over all
+    gradients: 2 % of a step of a GPT of 12M parameters.
+    """
+    if parts == 1:
+        return gradient_sums(objective, compute_dtype, reciprocal)
+    sums = accumulated(gradient_sums(objective, compute_dtype), parts)
+
+    def means(*args: Any) -> tuple[Sums, PyTree]:
+        (total, weight, grads, metrics), extra = sums(*args)
+        scale = reciprocal(weight)
+        return (total * scale, weight, jax.tree.map(lambda g: g * scale, grads), metrics), extra
+
+    return means
 
 
 def accumulated(sums: Callable[..., tuple[Sums, PyTree]], parts: int,
@@ -104,18 +136,15 @@ def make_train_step(objective: Objective, tx: optax.GradientTransformation, *,
         raise ConfigError(f"accumulate = {accumulate}, but this objective compares the rows of a "
                           "batch: microbatches would change the loss. Use accumulate = 1 and a "
                           "smaller batch or more devices.")
-    sums = gradient_sums(objective, compute_dtype)
-    sums = accumulated(sums, accumulate) if accumulate > 1 else sums
+    means = gradient_means(objective, compute_dtype, accumulate)
     layout = layout or Layout()
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         batch = with_views(views, state.key, batch)
         key = jax.random.fold_in(state.key, state.step)
-        (total, weight, grads, metrics), extra = sums(state.params, state.extra, batch, key)
+        (loss, weight, grads, metrics), extra = means(state.params, state.extra, batch, key)
         # On Auto meshes gradients of a pipeline come back laid out along stage alone.
         grads = layout.as_moments(grads)
-        scale = 1 / jnp.where(weight > 0, weight, 1)
-        loss, grads = total * scale, jax.tree.map(lambda g: g * scale, grads)
         grad_norm, step = optax.tree.norm(grads), state.step + 1
         taken, guard = judge(state.guard, loss, grad_norm, spike_factor)
         due = (step % log_steps == 0) | (step == total_steps)

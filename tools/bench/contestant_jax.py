@@ -31,7 +31,8 @@ def method_of(config: Mapping[str, Any]) -> tuple:
     from ssljax.optim.compose import compose
 
     model = resolve("models", config["model"])
-    objective = resolve("objectives", config["objective"], model)
+    objective = resolve("objectives", config["objective"], model,
+                        total_steps=config["total_steps"])
     schedule = resolve("schedules", config["schedule"], config["total_steps"])
     return resolve("pretext", config["pretext"]), objective, compose(config["optim"], schedule)
 
