@@ -20,3 +20,8 @@ def to_unit(image: Array) -> Array:
 def standardise(image: Array, mean: Sequence[float], std: Sequence[float]) -> Array:
     """Subtract the mean and divide by the standard deviation of each channel, in [0, 1] units."""
     return (image - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+
+
+def from_standard(image: Array, mean: Sequence[float], std: Sequence[float]) -> Array:
+    """Undo `standardise`; values may leave [0, 1] where a network made them."""
+    return image * np.asarray(std, np.float32) + np.asarray(mean, np.float32)

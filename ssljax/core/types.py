@@ -42,6 +42,20 @@ class Model(NamedTuple):
     lr_scales: Mapping[str, float] | None = None
 
 
+class Reconstruction(NamedTuple):
+    """How a method that predicts patches is judged beside interpolation (evals.reconstruction).
+
+    predict: (params, extra, batch, key) -> (predicted [B, N, P], scored bool [B, N], which patches
+             are judged, seen bool [B, N, N], which patches the prediction of each may have read)
+    targets: (image [B, H, W, C]) -> [B, N, P], what the predictions should be
+    pixels:  whether targets are the image's own values, so that errors have the unit of pixels
+    """
+
+    predict: Callable[[Params, PyTree, Batch, Key], tuple[jax.Array, jax.Array, jax.Array]]
+    targets: Callable[[jax.Array], jax.Array]
+    pixels: bool
+
+
 class Objective(NamedTuple):
     """A self-supervised method as pure functions.
 
@@ -53,6 +67,7 @@ class Objective(NamedTuple):
              evaluation, transfer and export
     coupled: whether the loss of a row depends on other rows of the batch (contrast, batch
              norm); such methods refuse gradient accumulation
+    reconstruct: how its predictions of patches are judged; None where it predicts none
     """
 
     init: Callable[[Key, Batch], tuple[Params, PyTree]]
@@ -61,6 +76,7 @@ class Objective(NamedTuple):
     update: Callable[[Params, PyTree, jax.Array], tuple[Params, PyTree]]
     encoder: Callable[[Params, PyTree], tuple[Params, PyTree]]
     coupled: bool = False
+    reconstruct: Reconstruction | None = None
 
 
 class TrainState(NamedTuple):
@@ -82,12 +98,15 @@ class Pretext(NamedTuple):
     plain:   (record) -> example, the deterministic transform of evaluation and serving
     views:   (key, example) -> example, on the device, of one example; the train step vmaps it
     spec:    name -> (shape, dtype) of the example's arrays, without the batch axis
+    render:  (batch) -> images float32 [n, H, W, C] in [0, 1], back from what the objective reads
+             and generates; None where nobody generates
     """
 
     example: Callable[[Record, np.random.Generator], Example]
     plain: Callable[[Record], Example]
     views: Callable[[Key, Example], Example]
     spec: Mapping[str, tuple[tuple[int, ...], str]]
+    render: Callable[[Batch], jax.Array] | None = None
 
 
 class Evaluator(NamedTuple):
