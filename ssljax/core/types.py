@@ -68,6 +68,9 @@ class Objective(NamedTuple):
     coupled: whether the loss of a row depends on other rows of the batch (contrast, batch
              norm); such methods refuse gradient accumulation
     reconstruct: how its predictions of patches are judged; None where it predicts none
+    sample:  (params, extra, key, like, **options) -> Batch, new rows of the data, for methods that
+             generate; of `like`, a batch, shapes alone are read (ShapeDtypeStructs will do), and
+             options are keywords with defaults. `Pretext.render` makes images of the result
     """
 
     init: Callable[[Key, Batch], tuple[Params, PyTree]]
@@ -77,6 +80,7 @@ class Objective(NamedTuple):
     encoder: Callable[[Params, PyTree], tuple[Params, PyTree]]
     coupled: bool = False
     reconstruct: Reconstruction | None = None
+    sample: Callable[..., Batch] | None = None
 
 
 class TrainState(NamedTuple):
