@@ -21,7 +21,14 @@ class DataError(SsljaxError):
 
 
 class UnreadableRecordError(DataError):
-    """One record is damaged; the others may be sound. The stream draws another in its place."""
+    """One record is damaged; the others may be sound. The stream draws another in its place.
+
+    reason: one word for the counts of what was skipped, such as "truncated".
+    """
+
+    def __init__(self, message: str, reason: str = "damaged"):
+        super().__init__(message)
+        self.reason = reason
 
 
 class CheckpointError(SsljaxError):
