@@ -50,14 +50,6 @@ def test_loss_equals_the_loop_over_hidden_patches(targets):
     assert weight == HIDDEN.sum() == 36
 
 
-def test_predictions_of_visible_patches_have_no_gradient():
-    predictions, targets = jnp.asarray(RNG.random((2, 3, 16, 4)))
-    scored = jnp.asarray(HIDDEN)
-    grad = jax.grad(mae.masked_error)(predictions, targets, scored)
-    assert np.all(grad[~scored] == 0)
-    np.testing.assert_allclose(grad[scored], 2 / 4 * (predictions - targets)[scored], rtol=1e-5)
-
-
 def test_hidden_pixels_are_targets_only():
     """The gradient of a hidden pixel is that of its squared error: nothing else reads it."""
     objective, _, _, batch, params, extra = built(targets="pixels")
@@ -74,27 +66,6 @@ def test_hidden_pixels_are_targets_only():
               - 2 * loss(batch["image"])) / 0.25
     assert float(second) == pytest.approx(2 / 4, rel=1e-2)          # a parabola, of known width
     assert grad[here] != 0
-
-
-def test_splits_patches_into_visible_and_scored():
-    hidden = jnp.array([True, False, True, False, False, True])
-    visible, scored = mae.split_patches(hidden, 3)
-    assert visible.tolist() == [1, 3, 4]
-    assert scored.tolist() == hidden.tolist()
-
-
-def test_a_hidden_patch_that_had_to_be_encoded_is_not_scored():
-    hidden = jnp.array([True, False, True, False, True, True])
-    visible, scored = mae.split_patches(hidden, 3)
-    assert visible.tolist() == [1, 3, 0]
-    assert np.flatnonzero(scored).tolist() == [2, 4, 5]
-
-
-def test_normalised_patches_have_zero_mean_and_unit_variance():
-    patches = mae.normalise_patches(jnp.asarray(RNG.random((5, 16)) * 9 + 3))
-    np.testing.assert_allclose(patches.mean(axis=1), 0, atol=1e-5)
-    np.testing.assert_allclose(patches.var(axis=1, ddof=1), 1, atol=1e-4)
-    assert np.all(mae.normalise_patches(jnp.ones((1, 4))) == 0)
 
 
 def test_evaluation_uses_the_encoder_alone():
