@@ -34,7 +34,7 @@ def partition(others: Iterable[str] = ()) -> Table:
     Raises:
         ConfigError: two files lay one name out differently.
     """
-    names = [info.name for package in ("ssljax.models", "ssljax.objectives")
+    names = [info.name for package in ("ssljax.models", "ssljax.families", "ssljax.objectives")
              for info in pkgutil.iter_modules(importlib.import_module(package).__path__,
                                               f"{package}.")]
     merged = dict(PARTITION)
