@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKDIR ?= quickstart
 
-.PHONY: quickstart test test-all bench-env help
+.PHONY: quickstart test test-all gates bench-env help
 help:
 	@echo "make quickstart   raw text to a served model, in about six minutes on two CPU cores"
 	@echo "make test         linter, import contracts and tests, in under twelve minutes"
 	@echo "make test-all     the slow tests too"
+	@echo "make gates        is every vision method better than not learning (DATA=folder of CIFAR-10)"
 	@echo "make bench-env    the peers of tools/bench, in an environment of their own"
 
 $(BIN)/python:
@@ -43,6 +44,10 @@ test-all: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m ''
+
+DATA ?= data/cifar10
+gates: $(VENV)/.run
+	@$(BIN)/python tools/gates/vision.py --data $(DATA)
 
 bench-env: .bench-env/.done
 

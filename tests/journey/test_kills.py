@@ -1,4 +1,8 @@
-"""Twenty kill -9 at random moments for each objective: the numbers are those of a quiet run."""
+"""kill -9 at random moments, for each objective: the numbers are those of a quiet run.
+
+Twenty kills where states differ most: no extra state, batch statistics, masks. The others, which
+run the same loop on other pure functions, take three.
+"""
 
 import random
 import subprocess
@@ -14,13 +18,11 @@ from ssljax.train.ledger import summarise
 from tests.contracts.cases import plugins
 from tests.journey.conftest import command, environment, numbers, overrides
 
-KILLS, STEPS = 20, 60
+STEPS = 60
+OFTEN, SELDOM = 20, 3
 EXPERIMENTS = {"next_token": "gpt/quickstart", "simclr": "vision/simclr_digits",
                "mae": "vision/mae_digits"}
-
-
-def test_every_objective_is_killed():
-    assert set(EXPERIMENTS) == set(plugins("objectives"))
+KILLS = {name: OFTEN if name in EXPERIMENTS else SELDOM for name in plugins("objectives")}
 
 
 def start(objective, workdir, dataset, cache):
@@ -28,8 +30,8 @@ def start(objective, workdir, dataset, cache):
     changes = {"total_steps": STEPS, "checkpoint_steps": 3, "log_steps": 1}
     told = (overrides(dataset, **changes) if objective == "next_token" else
             [f"--config.{name}={value}" for name, value in changes.items()])
-    arguments = ["pretrain", "--config", f"experiments/{EXPERIMENTS[objective]}.py:smoke",
-                 "--workdir", workdir, *told]
+    experiment = EXPERIMENTS.get(objective, f"vision/{objective}")
+    arguments = ["pretrain", "--config", f"experiments/{experiment}.py:smoke", "--workdir", workdir, *told]
     # What was compiled once is read again, so that most of a killed run is training.
     caching = {"JAX_COMPILATION_CACHE_DIR": str(cache),
                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
@@ -44,7 +46,7 @@ def finish(child):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", sorted(EXPERIMENTS))
+@pytest.mark.parametrize("objective", sorted(KILLS))
 def test_killed_at_random_it_repeats_the_quiet_run(objective, dataset, tmp_path):
     cache, quiet = tmp_path / "cache", tmp_path / "quiet"
     finish(start(objective, quiet, dataset, cache))
@@ -55,12 +57,13 @@ def test_killed_at_random_it_repeats_the_quiet_run(objective, dataset, tmp_path)
 
     random_ = random.Random(objective)
     kills, runs, attempts = 0, 0, 0
-    while kills < KILLS or attempts:
+    while kills < KILLS[objective] or attempts:
         workdir = tmp_path / f"killed-{runs}"
         child = start(objective, workdir, dataset, cache)
         try:
             # Once there were enough kills, the last run may end.
-            child.wait(random_.uniform(0.2 * whole, 1.1 * whole) if kills < KILLS else 300)
+            child.wait(random_.uniform(0.2 * whole, 1.1 * whole) if kills < KILLS[objective]
+                       else 300)
         except subprocess.TimeoutExpired:
             child.kill()
             child.communicate()

@@ -1,0 +1,63 @@
+"""The gates' verdicts: what is below a bar is never called met."""
+
+import importlib.util
+import pathlib
+import sys
+
+import pytest
+
+GATES = pathlib.Path(__file__).parents[2] / "tools/gates"
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    spec = importlib.util.spec_from_file_location("verdicts", GATES / "verdicts.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["verdicts"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(seed, linear, knn=.40, **more):
+    found = {"linear": linear, "linear_raw_pixels": .39, "linear_random_init": .33,
+             "knn": knn, "knn_random_init": .30, **more}
+    return {"method": "x", "seed": seed, "cpu_minutes": 7.0, "judgements": {
+        name: {"value": v, "low": v - .01, "high": v + .01} for name, v in found.items()}}
+
+
+def test_a_clear_margin_is_met(verdicts):
+    gate = verdicts.Gate("joint", (0, 1, 2))
+    assert verdicts.verdict(gate, [row(s, .46 + s / 1000) for s in range(3)]) == "met"
+
+
+def test_a_mean_above_the_bar_with_a_wide_spread_is_missed(verdicts):
+    gate = verdicts.Gate("joint", (0, 1, 2))
+    said = verdicts.verdict(gate, [row(0, .41), row(1, .44), row(2, .47)])
+    assert "missed" in said and "linear_raw_pixels" in said
+
+
+def test_one_seed_is_judged_by_its_test_images_alone(verdicts):
+    gate = verdicts.Gate("joint", (0,))
+    assert verdicts.verdict(gate, [row(0, .445)]) == "met"
+    assert "missed" in verdicts.verdict(gate, [row(0, .435)])
+
+
+def test_what_was_not_judged_is_never_met(verdicts):
+    gate = verdicts.Gate("rotation", (0,))
+    assert "not judged" in verdicts.verdict(gate, [row(0, .6)])
+    assert verdicts.verdict(gate, []) == "not run yet"
+
+
+def test_an_error_must_be_below_its_baseline(verdicts):
+    gate = verdicts.Gate("masked", (0,))
+    below = row(0, .5, masked_error=.020, masked_error_neighbours=.05)
+    above = row(0, .5, masked_error=.06, masked_error_neighbours=.05)
+    assert verdicts.verdict(gate, [below]) == "met"
+    assert "missed" in verdicts.verdict(gate, [above])
+
+
+def test_the_table_has_a_line_for_every_method_and_says_which_seeds_are_missing(verdicts):
+    gates = {"a": verdicts.Gate("joint", (0, 1, 2)), "b": verdicts.Gate("other", (0,))}
+    text = verdicts.table(gates, [row(0, .5) | {"method": "a"}])
+    assert "| a | one seed |" in text and "2 seeds to come" in text
+    assert "| b |  |" in text and "not run yet" in text
