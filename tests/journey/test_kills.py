@@ -31,7 +31,8 @@ def start(objective, workdir, dataset, cache):
     told = (overrides(dataset, **changes) if objective == "next_token" else
             [f"--config.{name}={value}" for name, value in changes.items()])
     experiment = EXPERIMENTS.get(objective, f"vision/{objective}")
-    arguments = ["pretrain", "--config", f"experiments/{experiment}.py:smoke", "--workdir", workdir, *told]
+    arguments = ["pretrain", "--config", f"experiments/{experiment}.py:smoke",
+                 "--workdir", workdir, *told]
     # What was compiled once is read again, so that most of a killed run is training.
     caching = {"JAX_COMPILATION_CACHE_DIR": str(cache),
                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
