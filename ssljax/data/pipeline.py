@@ -6,7 +6,8 @@ step: rows ready on the host, and batches ready on the devices.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import grain
@@ -35,15 +36,15 @@ class HostBatches:
         return 2**62 - self.start
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return {"step": start + index, "rows": what it reads, "redraws": records drawn anew}.
+        """Return {"step": start + index, "rows": what it reads, "unread": reason -> records}.
 
         A StopIteration out of here would end a worker's share without a word.
         """
         step = self.start + int(index)
         try:
             batch = position(step, self.skips)
-            rows, redraws = self.stream.host_share(batch, self.host, self.hosts)
-            return {"step": np.int64(step), "rows": rows, "redraws": np.int64(redraws)}
+            rows, unread = self.stream.host_share(batch, self.host, self.hosts)
+            return {"step": np.int64(step), "rows": rows, "unread": dict(unread)}
         except StopIteration as err:
             raise RuntimeError("A source raised StopIteration while reading a record.") from err
 
@@ -68,11 +69,12 @@ def start_worker(index: int, count: int) -> None:
 class Batches:
     """An iterator over placed batches that never skips one: an error ends it for good.
 
-    redraws: unreadable records of this host's rows that others took the place of, so far
+    unread: reason -> records of this host's rows that could not be read and that others took the
+            place of, since this process started
     """
 
-    def __init__(self, elements: Iterator[tuple[int, int, Any]], start: int):
-        self.redraws = 0
+    def __init__(self, elements: Iterator[tuple[int, Mapping[str, int], Any]], start: int):
+        self.unread = Counter[str]()
         self._elements, self._step = elements, start
         self._failure: Exception | None = None
 
@@ -91,7 +93,7 @@ class Batches:
             raise DataError("The batches ended with an error and cannot go on: "
                             f"{self._failure}") from self._failure
         try:
-            step, redraws, batch = next(self._elements)
+            step, unread, batch = next(self._elements)
             if step != self._step:
                 raise DataError(f"Batch {self._step} is missing: batch {step} came in its place. A "
                                 "worker process has lost its share; start the run again.")
@@ -103,11 +105,16 @@ class Batches:
             self._fail(failure)
             raise failure from err
         self._step += 1
-        if redraws:
-            self.redraws += redraws
-            logging.warning("Batch %d: %d unreadable records, others in their place (%d so far).",
-                            step, redraws, self.redraws)
+        if unread:
+            self.unread.update(unread)
+            logging.warning("Batch %d: unreadable records (%s), others in their place; %d so far.",
+                            step, ", ".join(f"{n} {reason}" for reason, n in unread.items()),
+                            self.unread.total())
         return batch
+
+    def gauges(self) -> dict[str, float]:
+        """Return the counts of `unread` as metrics; nothing while there are none."""
+        return {f"unreadable/{reason}": float(n) for reason, n in sorted(self.unread.items())}
 
     def _fail(self, failure: Exception) -> None:
         self._failure = failure
@@ -142,8 +149,8 @@ def batches(stream: Stream, *, start: int, host: int, hosts: int, place: Callabl
         options = grain.MultiprocessingOptions(workers, per_worker_buffer_size=PREFETCH)
         data = data.mp_prefetch(options, worker_init_fn=start_worker)
 
-    def place_rows(element: dict[str, Any]) -> tuple[int, int, Any]:
-        return int(element["step"]), int(element["redraws"]), place(element["rows"])
+    def place_rows(element: dict[str, Any]) -> tuple[int, Mapping[str, int], Any]:
+        return int(element["step"]), element["unread"], place(element["rows"])
 
     placed = data.map(place_rows)
     elements = iter(grain.experimental.ThreadPrefetchIterDataset(

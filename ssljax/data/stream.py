@@ -5,6 +5,7 @@ workers, not a restart. The data state in a checkpoint is therefore the step and
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,22 +41,22 @@ class Stream:
     schedule: Schedule
     recipe: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def rows(self, first: int, last: int) -> tuple[dict[str, np.ndarray], int]:
-        """Return rows first..last and how many unreadable records others took the place of.
+    def rows(self, first: int, last: int) -> tuple[dict[str, np.ndarray], Counter[str]]:
+        """Return rows first..last, and by reason how many records could not be read for them.
 
         The rows are stacked, {"epoch": int32 [n], **the examples' arrays}; epoch counts the passes
         over the row's own part.
         """
         part, number = self.schedule.rows(first, last)
         rows: list[dict[str, Any]] = [{}] * (last - first)
-        redraws = 0
+        unread = Counter[str]()
         for at, (name, source) in enumerate(self.parts.items()):
             mine = np.flatnonzero(part == at)
-            for place, (row, tries) in zip(mine, self._of_part(name, source, number[mine]),
-                                           strict=True):
+            for place, (row, reasons) in zip(mine, self._of_part(name, source, number[mine]),
+                                             strict=True):
                 rows[place] = row
-                redraws += tries
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, redraws
+                unread.update(reasons)
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}, unread
 
     def fingerprint(self) -> dict[str, str]:
         """Return what the stream depends on; a run resumes only on an equal one.
@@ -73,8 +74,9 @@ class Stream:
         """Return this host's contiguous share of batch `step`."""
         return self.host_share(step, host, hosts)[0]
 
-    def host_share(self, step: int, host: int, hosts: int) -> tuple[dict[str, np.ndarray], int]:
-        """Return this host's share of batch `step`, and the records drawn anew in it."""
+    def host_share(self, step: int, host: int, hosts: int,
+                   ) -> tuple[dict[str, np.ndarray], Counter[str]]:
+        """Return this host's share of batch `step`, and the records unread in it by reason."""
         if self.batch_size % hosts:
             raise ConfigError(f"batch_size {self.batch_size} does not divide over {hosts} hosts; "
                               f"use {self.batch_size // hosts * hosts or hosts}.")
@@ -83,8 +85,8 @@ class Stream:
         return self.rows(first, first + share)
 
     def _of_part(self, name: str, source: Source,
-                 numbers: np.ndarray) -> list[tuple[dict[str, Any], int]]:
-        """Return the example and the redraws of each of a part's rows `numbers`."""
+                 numbers: np.ndarray) -> list[tuple[dict[str, Any], list[str]]]:
+        """Return the example of each of a part's rows `numbers`, and what was unread before it."""
         if not len(numbers):
             return []
         order = hash64(self.seed, "order", name)
@@ -94,21 +96,23 @@ class Stream:
                 for epoch, number, record in drawn]
 
     def _example(self, name: str, source: Source, epoch: int, position: int,
-                 record: Record | UnreadableRecordError) -> tuple[dict[str, Any], int]:
+                 record: Record | UnreadableRecordError) -> tuple[dict[str, Any], list[str]]:
         """Return one row; a keyed redraw takes the place of a record that cannot be read.
 
         Raises:
             DataError: so did TRIES others; the source is broken, not a record of it.
         """
+        reasons: list[str] = []
         for attempt in range(TRIES + 1):
             try:
                 if isinstance(record, UnreadableRecordError):
                     raise record
                 made = self.example(record, host_generator(self.seed, "example", epoch,
                                                            record["id"]))
-                return {**made, "epoch": np.int32(epoch)}, attempt
+                return {**made, "epoch": np.int32(epoch)}, reasons
             except UnreadableRecordError as err:
                 unreadable = err
+                reasons.append(err.reason)
             key = hash64(self.seed, "redraw", name, epoch, attempt)
             (record,) = read_each(source, permute(np.array([position]), len(source), key))
         raise DataError(f"Part {name!r} of the data: a record and {TRIES} drawn in its place "

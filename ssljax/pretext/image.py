@@ -1,24 +1,33 @@
-"""What the image pretexts share: the record on the host, and its deterministic transform."""
+"""What the image pretexts share: the record on the host, and its deterministic transform.
+
+A record's "image" is either the bytes of an image file (JPEG, PNG, ...), decoded here to a fixed
+shape, or uint8 [source_size, source_size, C] already. Decoding is the only work of the host:
+everything else that is random happens on the device.
+"""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ssljax.augment.crop import centre_box, crop_resize
 from ssljax.augment.pixels import standardise, to_unit
-from ssljax.core.errors import ConfigError, DataError
+from ssljax.core.errors import ConfigError, DataError, MissingExtraError
 from ssljax.core.source import Record
 from ssljax.core.types import Example
+
+HostCrop = Literal["centre", "random"]
 
 
 class ImageFormat(NamedTuple):
     """Images as the source stores them and as the network reads them.
 
-    source_size: height and width of stored images, in pixels
+    source_size: height and width of images as they reach the device, in pixels
     size:        height and width the network reads
     channels:    C
     mean, std:   of each channel in [0, 1] units; one value serves all channels
+    crops:       random crops of an image while it is decoded; 0 takes its centre square
+    areas:       smallest and largest fraction of the image that a random crop covers
     """
 
     source_size: int
@@ -26,44 +35,85 @@ class ImageFormat(NamedTuple):
     channels: int
     mean: Sequence[float]
     std: Sequence[float]
+    crops: int = 0
+    areas: tuple[float, float] = (1.0, 1.0)
 
     def spec(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Return the arrays of `example`: labels stay behind, pre-training never sees them."""
-        stored = (self.source_size, self.source_size, self.channels)
-        return {"image": (stored, "uint8"), "id": ((2,), "uint32")}
+        several = (self.crops,) if self.crops > 1 else ()
+        return {"image": (several + self.shape, "uint8"), "id": ((2,), "uint32")}
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return the shape of one image as it reaches the device."""
+        return self.source_size, self.source_size, self.channels
 
     def example(self, record: Record, rng: np.random.Generator) -> Example:
-        """Return the stored image; everything random happens on the device."""
-        del rng
-        return {"image": self.stored(record), "id": record["id"]}
+        """Return the stored image, or random crops of it: uint8 [crops, H, W, C] if several.
+
+        Raises:
+            UnreadableRecordError: a file cannot be decoded.
+            DataError: an array has another shape or dtype than the config says.
+        """
+        if not self.crops:
+            return {"image": self.stored(record), "id": record["id"]}
+        images = self.random_crops(record["image"], rng)
+        return {"image": images if self.crops > 1 else images[0], "id": record["id"]}
 
     def plain(self, record: Record) -> Example:
         """Return {"image": float32 [size, size, C]}: the centre square, resized, standardised."""
-        image = to_unit(self.stored(record))
-        if self.size != self.source_size:
-            box = centre_box(*image.shape[:2])
-            image = np.asarray(crop_resize(image, box, size=self.size, method="cubic"))
+        if isinstance(record["image"], bytes):
+            image = to_unit(self.centre(record["image"], self.size))
+        else:
+            image = to_unit(self.stored(record))
+            if self.size != self.source_size:
+                box = centre_box(*image.shape[:2])
+                image = np.asarray(crop_resize(image, box, size=self.size, method="cubic"))
         return {"image": standardise(image, self.mean, self.std)}
 
     def stored(self, record: Record) -> np.ndarray:
-        """Return the record's image.
+        """Return the record's image as it reaches the device.
 
         Raises:
-            DataError: it has another shape or dtype than the config says.
+            UnreadableRecordError: a file cannot be decoded.
+            DataError: an array has another shape or dtype than the config says.
         """
-        image, (shape, dtype) = record["image"], self.spec()["image"]
-        if image.shape != shape or image.dtype != dtype:
+        image = record["image"]
+        if isinstance(image, bytes):
+            return self.centre(image, self.source_size)
+        if image.shape != self.shape or image.dtype != np.uint8:
             raise DataError(f"image {image.dtype} {image.shape} of record {record['id']}; expected "
-                            f"{dtype} {shape}. Set source_size and channels of the pretext.")
+                            f"uint8 {self.shape}. Set source_size and channels of the pretext.")
         return image
+
+    def centre(self, data: bytes, size: int) -> np.ndarray:
+        """Return the centre square of a file at [size, size, C]."""
+        decode = decoder()
+        image = decode.to_channels(decode.open_image(data, at_least=size), self.channels)
+        return decode.to_array(decode.resize(image, decode.centre_square(image), size))
+
+    def random_crops(self, image: bytes | np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return random crops of a file, decoded once, or of an array, uint8 [crops, H, W, C]."""
+        decode = decoder()
+        low, high = self.areas
+        # A crop may cover a small part of the image, so all its pixels are decoded.
+        opened = (decode.open_image(image) if isinstance(image, bytes) else
+                  decode.Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]))
+        opened = decode.to_channels(opened, self.channels)
+        boxes = [decode.random_square(rng, opened, min_area=low, max_area=high)
+                 for _ in range(self.crops)]
+        return np.stack([decode.to_array(decode.resize(opened, box, self.source_size))
+                         for box in boxes])
 
 
 def image_format(source_size: int, size: int, channels: int, mean: Sequence[float],
-                 std: Sequence[float]) -> ImageFormat:
+                 std: Sequence[float], *, crops: int = 0,
+                 areas: tuple[float, float] = (1.0, 1.0)) -> ImageFormat:
     """Return the format; a source_size of 0 means `size`.
 
     Raises:
-        ConfigError: mean or std have neither one value nor one a channel, or channels are odd.
+        ConfigError: mean or std have neither one value nor one a channel, channels are odd, or
+            areas are no range of fractions.
     """
     if channels not in (1, 3):
         raise ConfigError(f"pretext channels {channels}: expected 1 (grey) or 3 (colour).")
@@ -71,4 +121,20 @@ def image_format(source_size: int, size: int, channels: int, mean: Sequence[floa
         if len(values) not in (1, channels):
             raise ConfigError(f"pretext {name} {tuple(values)} has {len(values)} values; expected "
                               f"one, or one for each of {channels} channels.")
-    return ImageFormat(source_size or size, size, channels, tuple(mean), tuple(std))
+    if not 0 < areas[0] <= areas[1] <= 1:
+        raise ConfigError(f"pretext min_area {areas[0]} and max_area {areas[1]}: expected "
+                          "fractions of the image, 0 < min_area <= max_area <= 1.")
+    return ImageFormat(source_size or size, size, channels, tuple(mean), tuple(std), crops, areas)
+
+
+def decoder():
+    """Return ssljax.pretext.decode; imported here, as records of arrays need no decoder.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+    """
+    try:
+        from ssljax.pretext import decode
+    except ImportError as err:
+        raise MissingExtraError("pillow", "train") from err
+    return decode

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ssljax.core.errors import ConfigError, DataError, nearest
 from ssljax.core.files import read_json_lines
 from ssljax.runs.listing import find_runs, is_run, read_config
-from ssljax.track.names import BY_BLOCK, BY_DEVICE
+from ssljax.track.names import BY_BLOCK, BY_DEVICE, BY_REASON
 
 Points = list[tuple[float, float]]
 AXES = ("step", "tokens", "seconds")
@@ -81,7 +81,7 @@ def choose_metrics(runs: Sequence[Logged], wanted: Sequence[str]) -> list[str]:
             raise ConfigError(f'No run logged "{pattern}"; {nearest(pattern, known)}')
         chosen += found
     if not wanted:
-        parts = {*BY_BLOCK, *BY_DEVICE}
+        parts = {*BY_BLOCK, *BY_DEVICE, *BY_REASON}
         judged = [n for n in known if "/" in n and n.partition("/")[0] not in parts]
         chosen = [n for n in ("loss", *judged, *USUAL) if n in known]
     return list(dict.fromkeys(chosen))

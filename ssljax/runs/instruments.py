@@ -41,15 +41,16 @@ def gauges() -> dict[str, float]:
 
 
 def make_meter(config: Mapping[str, Any], work: Work, *, on_reject: Callable[[Rejection], None],
-               **rest: Any) -> Meter:
+               counts: Callable[[], Mapping[str, float]], **rest: Any) -> Meter:
     """Return the meter of a run; rejected steps are recorded by the first process.
 
     Args:
         config: the plain config of the run.
         work: of a step.
         on_reject: called with every rejected step.
+        counts: read whenever a step is logged: unreadable records by reason.
         rest: what else train.meter.Meter takes.
     """
     record = on_reject if jax.process_index() == 0 else lambda rejection: None
-    return Meter(work=work, max_rejected=config["max_rejected"], gauges=gauges, on_reject=record,
-                 **rest)
+    return Meter(work=work, max_rejected=config["max_rejected"],
+                 gauges=lambda: {**gauges(), **counts()}, on_reject=record, **rest)

@@ -229,14 +229,14 @@ def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainStat
         make_writers(config, workdir, start=start, unit=work.unit)))
     for writer in writers:
         stack.callback(writer.close)
-    meter = make_meter(config, work, start=start, due=schedule.logs, writers=writers,
-                       ledger=ledger, learning_rate=method.learning_rate,
-                       on_reject=rejection_log(workdir, config["seed"], skips))
-    stack.callback(meter.close)
     rows = batches(run.stream, start=start, host=jax.process_index(), hosts=jax.process_count(),
                    place=lambda batch: sharding.place_batch(run.mesh, batch),
                    workers=config["workers"], skips=skips)
     stack.callback(rows.close)
+    meter = make_meter(config, work, start=start, due=schedule.logs, writers=writers,
+                       ledger=ledger, learning_rate=method.learning_rate, counts=rows.gauges,
+                       on_reject=rejection_log(workdir, config["seed"], skips))
+    stack.callback(meter.close)
     watchdog = stack.enter_context(watching(workdir, config["stall_seconds"]))
     profiler = Profiler(workdir / "profile", run.profile, start)
     stack.callback(profiler.close)

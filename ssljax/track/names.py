@@ -29,6 +29,10 @@ METRICS: Mapping[str, str] = {
 }
 # Logged as "<name>/<block>" beside the norm of everything.
 BY_BLOCK = ("grad_norm", "update_norm")
+# Logged as "<name>/<reason>", where there is one.
+BY_REASON: Mapping[str, str] = {
+    "unreadable": "Records that could not be read since the start; others took their place.",
+}
 # The mean over devices under the name itself, each device under "<name>/<index>".
 BY_DEVICE: Mapping[str, str] = {
     "gpu_utilisation": "Fraction of the time in which a kernel ran.",

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from ssljax.core.errors import ConfigError
 from ssljax.core.types import Writer
-from ssljax.track.names import BY_BLOCK, BY_DEVICE, METRICS
+from ssljax.track.names import BY_BLOCK, BY_DEVICE, BY_REASON, METRICS
 
 PORT = 9464          # the one that the Prometheus project lists for OpenTelemetry's exporters
 # What the exporter adds: how far the run is, and when it last said so (an alert on silence).
@@ -36,13 +36,16 @@ def exported(name: str) -> Sample:
         return f"ssljax_block_{kind}", (("block", rest),)
     if kind in BY_DEVICE:
         return f"ssljax_device_{kind}", (("device", rest),)
+    if kind in BY_REASON:
+        return f"ssljax_{kind}", (("reason", rest),)
     return EVALUATION, (("evaluator", kind), ("metric", rest))
 
 
 def known_names() -> set[str]:
     """Return the exported names that do not depend on the method: what a dashboard may ask for."""
     logged = [*METRICS, *OWN, *BY_DEVICE, "label/figure",
-              *(f"{name}/block" for name in BY_BLOCK), *(f"{name}/0" for name in BY_DEVICE)]
+              *(f"{name}/block" for name in BY_BLOCK), *(f"{name}/0" for name in BY_DEVICE),
+              *(f"{name}/damaged" for name in BY_REASON)]
     return {exported(name)[0] for name in logged}
 
 
@@ -57,7 +60,8 @@ class Newest(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the metrics as Prometheus' client wants them, a family a name."""
         values = self.values
-        texts = {exported(n)[0]: text for n, text in {**METRICS, **OWN, **BY_DEVICE}.items()}
+        texts = {exported(n)[0]: text for n, text in
+                 {**METRICS, **OWN, **BY_DEVICE, **BY_REASON}.items()}
         for family in sorted({name for name, _ in values}):
             samples = {labels: x for (name, labels), x in values.items() if name == family}
             label_names = [name for name, _ in next(iter(samples))]

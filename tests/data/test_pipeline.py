@@ -127,7 +127,7 @@ def test_an_error_ends_the_batches_for_good(error, workers, says):
 
 def test_a_batch_that_went_missing_is_noticed():
     class Elements:
-        steps = iter([(0, 0, "a"), (2, 0, "c")])
+        steps = iter([(0, {}, "a"), (2, {}, "c")])
         closed = False
 
         def __next__(self):
@@ -143,12 +143,15 @@ def test_a_batch_that_went_missing_is_noticed():
     assert rows._elements.closed
 
 
-def test_redrawn_records_are_counted_in_this_process():
+@pytest.mark.filterwarnings("ignore")          # Grain's worker processes and their shared memory
+@pytest.mark.parametrize("workers", [0, 1])
+def test_unreadable_records_are_counted_in_this_process(workers):
     rows = batches(stream_of(Numbers(bad=(3, 17)), value_of, batch_size=8, seed=1), start=0, host=0,
-                   hosts=1, place=lambda x: x)
+                   hosts=1, place=lambda x: x, workers=workers)
     seen = [next(rows)["value"] for _ in range(5)]
     rows.close()
-    assert rows.redraws >= 2 and not np.isin(seen, (3, 17)).any()
+    assert rows.gauges() == {"unreadable/damaged": rows.unread["damaged"]}
+    assert rows.unread["damaged"] >= 2 and not np.isin(seen, (3, 17)).any()
 
 
 def test_batches_are_placed_before_they_are_asked_for():

@@ -1,6 +1,7 @@
 """Rows of the stream: parts on their own, unreadable records redrawn, fingerprints by field."""
 
 import dataclasses
+from collections import Counter
 import json
 import pickle
 
@@ -64,25 +65,25 @@ def test_random_draws_follow_the_record_and_the_epoch():
 
 def test_unreadable_records_are_redrawn_counted_and_nothing_else_moves():
     sound, none = of(Numbers()).rows(0, 80)
-    rows, redraws = of(Numbers(bad=(3, 17))).rows(0, 80)
+    rows, unread = of(Numbers(bad=(3, 17))).rows(0, 80)
     bad = np.isin(sound["value"], (3, 17))
-    assert none == 0 and redraws >= bad.sum() == 4
+    assert not none and unread["damaged"] == unread.total() >= bad.sum() == 4
     assert np.array_equal(rows["value"][~bad], sound["value"][~bad])
     assert np.array_equal(rows["draw"][~bad], sound["draw"][~bad])
     assert not np.isin(rows["value"], (3, 17)).any()
     parts = [of(Numbers(bad=(3, 17))).rows(a, a + 8) for a in range(0, 80, 8)]
     assert np.array_equal(np.concatenate([p["value"] for p, _ in parts]), rows["value"])
-    assert sum(n for _, n in parts) == redraws
+    assert sum((n for _, n in parts), Counter()) == unread
 
 
 def test_what_the_pretext_cannot_decode_is_redrawn_too():
     def picky(record, rng):
         if record["value"] == 5:
-            raise UnreadableRecordError("not an image")
+            raise UnreadableRecordError("not an image", reason="not_an_image")
         return {"value": record["value"]}
 
-    rows, redraws = stream_of(Numbers(), picky, batch_size=4, seed=1).rows(0, 40)
-    assert redraws >= 1 and 5 not in rows["value"]
+    rows, unread = stream_of(Numbers(), picky, batch_size=4, seed=1).rows(0, 40)
+    assert set(unread) == {"not_an_image"} and 5 not in rows["value"]
 
 
 def test_a_source_that_cannot_be_read_at_all_is_an_error():
