@@ -1,9 +1,9 @@
 """Rows of the stream: parts on their own, unreadable records redrawn, fingerprints by field."""
 
 import dataclasses
-from collections import Counter
 import json
 import pickle
+from collections import Counter
 
 import numpy as np
 import pytest

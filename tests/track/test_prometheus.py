@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ssljax.core.errors import ConfigError
 from ssljax.track import prometheus
-from ssljax.track.names import BY_BLOCK, BY_DEVICE, METRICS
+from ssljax.track.names import BY_BLOCK, BY_DEVICE, BY_REASON, METRICS
 
 DASHBOARD = pathlib.Path(__file__).parents[2] / "tools" / "grafana" / "training.json"
 
@@ -84,11 +84,11 @@ def queries(node) -> list[str]:
 def test_the_dashboard_asks_only_for_what_the_exporter_has(served):
     writer, scrape = served
     writer.write(4, {**dict.fromkeys([*METRICS, *BY_DEVICE, "knn/accuracy"], 1.0),
-                     **{f"{name}/x": 1.0 for name in (*BY_BLOCK, *BY_DEVICE)}})
+                     **{f"{name}/x": 1.0 for name in (*BY_BLOCK, *BY_DEVICE, *BY_REASON)}})
     exported = {name for name, *_ in scrape()}
     assert exported == prometheus.known_names()
     asked = {m for q in queries(json.loads(DASHBOARD.read_text()))
              for m in re.findall(r"\bssljax_\w+", q)}
     assert asked <= exported, asked - exported
     # And it shows nearly all: what it leaves out is a choice, listed here.
-    assert exported - asked == {"ssljax_seconds", "ssljax_weight"}
+    assert exported - asked == {"ssljax_seconds", "ssljax_weight", "ssljax_unreadable"}
