@@ -12,7 +12,8 @@ from jax.sharding import AxisType
 from ssljax.core import sharding
 from ssljax.core.errors import ConfigError, DataError
 from ssljax.core.rng import record_id
-from ssljax.evals import features, knn
+from ssljax.core.types import Model
+from ssljax.evals import features, knn, labels
 from ssljax.models import vit
 from ssljax.objectives import simclr
 from ssljax.pretext import two_views
@@ -68,7 +69,7 @@ def evaluator(**options):
 
 def test_draws_are_fixed_balanced_and_differ():
     data = features.read(Stripes(60), PRETEXT.plain)
-    first, again, other = (features.draw_labelled(data, per_class=3, draw=d) for d in (0, 0, 1))
+    first, again, other = (labels.draw_labelled(data, per_class=3, draw=d) for d in (0, 0, 1))
     assert first.tolist() == again.tolist() != other.tolist()
     assert np.bincount(data.labels[first]).tolist() == [3, 3, 3, 3]
 
@@ -77,18 +78,48 @@ def test_draws_do_not_depend_on_the_order_of_the_source():
     data = features.read(Stripes(60), PRETEXT.plain)
     order = np.random.default_rng(0).permutation(60)
     shuffled = features.Labelled(*(x[order] for x in data))
-    chosen = features.draw_labelled(data, per_class=3, draw=0)
-    assert order[features.draw_labelled(shuffled, per_class=3, draw=0)].tolist() == chosen.tolist()
+    chosen = labels.draw_labelled(data, per_class=3, draw=0)
+    assert order[labels.draw_labelled(shuffled, per_class=3, draw=0)].tolist() == chosen.tolist()
 
 
 def test_too_few_examples_and_missing_labels_are_refused():
     data = features.read(Stripes(10), PRETEXT.plain)
     with pytest.raises(DataError, match="Class 2 has 2 training examples"):
-        features.draw_labelled(data, per_class=3, draw=0)
+        labels.draw_labelled(data, per_class=3, draw=0)
     with pytest.raises(DataError, match="no label in its records"):
         features.read(Stripes(3, labelled=False), PRETEXT.plain)
     with pytest.raises(ConfigError, match="draws 1: both are at least 2"):
         evaluator(draws=1)
+
+
+def test_all_labels_are_one_draw_and_the_interval_is_of_test_images():
+    params, extra = params_on(None)
+    value, (low, high) = evaluator(labels_per_class=0).run(params, extra)["knn_random_init"]
+    assert 0 <= low < value <= high <= 1
+    data = features.read(Stripes(60), PRETEXT.plain)
+    order = labels.hashed_order(data, 0)
+    assert sorted(order.tolist()) == list(range(60)) != order.tolist()
+    backwards = features.Labelled(*(x[::-1] for x in data))
+    assert (59 - labels.hashed_order(backwards, 0)).tolist() == order.tolist()
+
+
+def normalised(params, inputs, *, stats=None, key=None, train=False, cache=None):
+    """Pool images that are shifted by their mean, of the batch in training, else the running."""
+    flat = inputs["image"].reshape(len(inputs["image"]), -1)
+    mean = flat.mean(0) if train else stats["mean"]
+    moved = {"mean": 0.9 * stats["mean"] + 0.1 * flat.mean(0)} if train else stats
+    return {"pooled": (flat - mean) * params["w"], "stats": moved}
+
+
+def test_statistics_of_the_untrained_network_are_those_of_the_images():
+    model = Model(lambda key, inputs: ({"w": jnp.ones(())}, {"mean": jnp.zeros(4)}), normalised)
+    images = np.random.default_rng(0).normal(5, 1, size=(48, 2, 2, 1)).astype(np.float32)
+    stats = features.calibrated(model, *model.init(None, {}), images, batch_size=16)
+    np.testing.assert_allclose(stats["mean"], images.reshape(48, 4).mean(0), rtol=0.1)
+    extract = features.extractor(model, 16)
+    found = features.random_features(model, None, images, batch_size=16, extract=extract)(images)
+    assert np.abs(found.mean(0)).max() < 0.5 < images.mean()
+    assert features.calibrated(MODEL, {}, {}, images, batch_size=16) == {}
 
 
 def test_is_judged_as_often_as_asked():
@@ -96,7 +127,7 @@ def test_is_judged_as_often_as_asked():
 
 
 def test_interval_is_students():
-    mean, (low, high) = features.student_interval(np.array([1.0, 2.0, 3.0]))
+    mean, (low, high) = labels.student_interval(np.array([1.0, 2.0, 3.0]))
     assert mean == 2
     assert high - mean == mean - low == pytest.approx(4.302653 / np.sqrt(3), rel=1e-6)
 

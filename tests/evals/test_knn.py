@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ssljax.evals import knn
 from ssljax.evals.knn import vote
 
 RNG = np.random.default_rng(0)
@@ -33,3 +34,20 @@ def test_every_example_is_its_own_nearest_neighbour_at_any_length():
 
 def test_a_zero_feature_is_answered_without_a_warning():
     assert vote(BANK, LABELS, np.zeros((1, 6)), k=3, temperature=0.07).shape == (1,)
+
+
+def test_euclidean_distance_votes_by_its_inverse():
+    answers = []
+    for query in QUERIES:
+        distance = np.linalg.norm(BANK - query, axis=1)
+        votes = [sum(1 / (distance[i] + 1e-5) for i in np.argsort(distance)[:5] if LABELS[i] == c)
+                 for c in range(4)]
+        answers.append(int(np.argmax(votes)))
+    assert vote(BANK, LABELS, QUERIES, k=5, temperature=0.07,
+                distance="euclidean").tolist() == answers
+
+
+def test_answers_do_not_depend_on_how_queries_are_cut(monkeypatch):
+    whole = vote(BANK, LABELS, QUERIES, k=5, temperature=0.07).tolist()
+    monkeypatch.setattr(knn, "BLOCK", 4 * len(BANK))
+    assert vote(BANK, LABELS, QUERIES, k=5, temperature=0.07).tolist() == whole

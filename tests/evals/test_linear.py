@@ -84,3 +84,39 @@ def test_scale_and_constant_features_do_not_matter():
     assert linear.probe(known * scale + 3, labels, chosen, asked * scale + 3).tolist() == expected
     padded = [np.concatenate([x, np.ones((len(x), 1))], axis=1) for x in (known, asked)]
     assert linear.probe(padded[0], labels, chosen, padded[1]).tolist() == expected
+
+
+@pytest.mark.parametrize(("rows", "width"), [(30, 8), (8, 30)])
+def test_principal_directions_span_the_rows_and_decorrelate_them(rows, width):
+    x = RNG.normal(size=(rows, width)) @ RNG.normal(size=(width, width))
+    directions = linear.principal(x)
+    z = x @ directions
+    np.testing.assert_allclose(z @ directions.T, x, atol=1e-8)
+    np.testing.assert_allclose(directions.T @ directions, np.eye(8), atol=1e-6)
+    gram = z.T @ z
+    np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-6 * gram.max())
+
+
+def test_fit_in_principal_directions_is_the_fit_in_features():
+    x, labels = blobs(6, 1.0, width=40)                    # more features than examples
+    directions = linear.principal(x)
+    whole = linear.fit(x, labels, classes=3, l2=0.1)
+    small = linear.fit(x @ directions, labels, classes=3, l2=0.1)
+    np.testing.assert_allclose(directions @ small[:-1], whole[:-1], atol=2e-3)
+
+
+def test_many_labels_hold_a_tenth_out_and_few_are_cross_validated():
+    many = np.repeat(np.arange(4), linear.MANY // 4)
+    held, = linear.folds(many)
+    assert np.bincount(many[held]).tolist() == [linear.MANY // 40] * 4
+    few = np.repeat(np.arange(4), 10)
+    assert np.sum(linear.folds(few), axis=0).tolist() == [1] * 40 and len(linear.folds(few)) == 5
+
+
+def test_all_labels_of_many_examples_reach_the_best_rule():
+    known, labels = blobs(1000, 0.8)
+    asked, answers = blobs(500, 0.8)
+    centres = np.random.default_rng(7).normal(size=(3, 5))
+    best = np.argmin(((asked[:, None] - centres) ** 2).sum(-1), axis=1)
+    found = linear.probe(known.astype(np.float32), labels, np.arange(3000), asked)
+    assert np.mean(found == answers) > np.mean(best == answers) - 0.01
