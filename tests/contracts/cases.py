@@ -37,7 +37,18 @@ def tiny(package: str, name: str) -> dict:
 CASES = {
     "next_token": ("gpt", "next_token"),
     "simclr": ("vit", "two_views"),
+    "moco_v2": ("vit", "two_views"),
+    "moco_v3": ("vit", "two_views"),
+    "byol": ("vit", "two_views"),
+    "simsiam": ("vit", "two_views"),
+    "swav": ("vit", "two_views"),
+    "barlow_twins": ("vit", "two_views"),
+    "vicreg": ("vit", "two_views"),
+    "lejepa": ("vit", "two_views"),
     "mae": ("vit", "masked_patches"),
+    "rotation": ("vit", "rotations"),
+    "relative_location": ("vit", "patch_pairs"),
+    "jigsaw": ("vit", "jigsaw"),
 }
 NESTED = {"mae": {"decoder": lambda: tiny("models", "vit_decoder")}}
 
