@@ -51,7 +51,7 @@ class GPT(nn.Module):
         table = self.param("embedding", nn.initializers.normal(0.02), (self.vocab_size, self.width))
         x = take(table, tokens, out=(BATCH, "context", None))
         decoder = Transformer(**self.transformer, causal=True, name="decoder")
-        x, cache, routing = decoder(x, positions, inputs.get("segment_ids"), cache)
+        x, cache, routing, _ = decoder(x, positions, inputs.get("segment_ids"), cache)
         outputs = {"sequence": x, "cache": cache, "stats": {},
                    "losses": routing_losses(routing, decoder.depth),
                    "metrics": routing_metrics(routing)}

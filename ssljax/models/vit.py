@@ -1,82 +1,179 @@
 """Vision transformer, Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929.
 
-Pre-norm blocks with LayerNorm and GELU, fixed 2-D sin-cos positions. Reads image f32 [B, H, W, C]
-and optionally visible i32 [B, K], the indices of the only patches that are encoded (MAE). Returns
-pooled [B, D] and sequence [B, N or K, D]; with pool="class" the class token is first in sequence.
+Pre-norm blocks with LayerNorm; fixed 2-D sin-cos positions, or rotary ones. Reads image
+f32 [B, H, W, C] of any size that patches tile, and optionally
+
+    visible  i32 [B, K]   the only patches that are encoded (MAE)
+    hidden   bool [B, N]  patches that a learned mask token replaces (SimMIM, iBOT)
+
+and returns
+
+    pooled    [B, D], or [B, 2D] with pool="class_mean"
+    sequence  [B, T, D], class token (if any), registers, then the N (or K) patches
+    patches   [B, N, D], and class [B, D] where there is a class token
+    layers    [collect, B, N, D], what the last feed-forward layers add at patches (data2vec)
 """
 
 from collections.abc import Mapping
 from typing import Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from ssljax.core.errors import ConfigError, nearest
-from ssljax.core.sharding import BATCH, einsum, per_example, shard, take
+from ssljax.core.sharding import BATCH, axis_size, einsum, per_example, shard, take
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
 from ssljax.nn.attention import Attention
 from ssljax.nn.matmul import Matmul
-from ssljax.nn.patches import patch_grid, patchify, sincos_table
+from ssljax.nn.patches import patch_grid, patchify, rope_places, sincos_table
 from ssljax.nn.transformer import Layers, Remat, Transformer
 
 TINY = {"width": 16, "depth": 2, "num_heads": 2, "patch_size": 2, "image_size": 8, "channels": 1}
 
-# Width, depth, heads of Table 2 of https://arxiv.org/abs/2106.04560; hidden units are 4 D.
-VARIANTS = {"Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16)}
+# Width, depth, heads of Table 2 of https://arxiv.org/abs/2106.04560; hidden units are 4 D. g is the
+# one of DINOv2 (Table 17 of https://arxiv.org/abs/2304.07193), which has mlp="swiglu".
+VARIANTS = {"Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16),
+            "H": (1280, 32, 16), "g": (1536, 40, 24)}
+ROPE_BASE = 100.0       # of DINOv3, whose images are 4 pi wide: half the pairs turn hardly at all
+TOKEN = nn.initializers.normal(0.02)
 
 
 class ViT(nn.Module):
-    """Embed patches, add positions, transform, pool."""
+    """Embed patches, add positions and tokens, transform, pool."""
 
     width: int
     patch_size: int
     grid: int
     pool: str
+    class_token: bool
+    registers: int
+    mask_token: bool
+    freeze_patch: bool
+    rope: bool
     transformer: Mapping[str, object]
 
     @nn.compact
-    def __call__(self, inputs: Inputs) -> Outputs:
-        """Return pooled and sequence of inputs["image"] [B, H, W, C]."""
+    def __call__(self, inputs: Inputs, key: Key | None = None) -> Outputs:
+        """Return the outputs of inputs["image"] [B, H, W, C]; `key` drops paths."""
+        height, width = (side // self.patch_size for side in inputs["image"].shape[1:3])
+        x, places = self.embed(inputs, (height, width))
+        prefix = self.prefix(x)
+        length = prefix.shape[1] + x.shape[1]
+        x, segments = self.joined(prefix, x)
+        if places is not None:
+            ends = (prefix.shape[1], x.shape[1] - length)
+            places = jnp.pad(places, ((0, 0), ends, (0, 0)))
+        encoder = Transformer(**self.transformer, name="encoder")
+        x, _, _, layers = encoder(x, places, segments, None, key)
+        x = shard(x, BATCH, None, None)[:, :length]
+        outputs = {**self.pooled(x, prefix.shape[1]), "sequence": x, "stats": {}}
+        if layers is not None:
+            layers = shard(layers, None, BATCH, None, None)
+            outputs["layers"] = layers[:, :, prefix.shape[1]:length]
+        return outputs
+
+    def embed(self, inputs: Inputs, grid: tuple[int, int],
+              ) -> tuple[jax.Array, jax.Array | None]:
+        """Return patches [B, N, D] with their positions, or [B, N, 2] rotary ones beside them."""
         patches = patchify(shard(inputs["image"], BATCH, None, None, None), self.patch_size)
-        positions = jnp.asarray(sincos_table(self.grid, self.width), patches.dtype)     # [N, D]
-        visible = inputs.get("visible")
+        w = self.param("w_patch", nn.initializers.lecun_normal(), (patches.shape[-1], self.width))
+        b = self.param("b_patch", nn.initializers.zeros, (self.width,))
+        if self.freeze_patch:
+            w, b = jax.lax.stop_gradient((w, b))
+        table = rope_places(grid) if self.rope else sincos_table(grid, self.width, native=self.grid)
+        positions = jnp.asarray(table, jnp.float32 if self.rope else w.dtype)
+        visible, hidden = inputs.get("visible"), inputs.get("hidden")
         if visible is not None:
-            patches = per_example(lambda rows, ids: rows[ids])(patches, visible)
+            choose = per_example(lambda rows, ids: rows[ids])
+            patches = choose(patches, visible)
+            hidden = None if hidden is None else choose(hidden, visible)
             positions = take(positions, visible, out=(BATCH, None, None))
-        w_patch = self.param("w_patch", nn.initializers.lecun_normal(),
-                             (patches.shape[-1], self.width))
-        b_patch = self.param("b_patch", nn.initializers.zeros, (self.width,))
-        patches, positions = (t.astype(w_patch.dtype) for t in (patches, positions))
-        x = einsum("BNP,PD->BND", patches, w_patch, out=(BATCH, None, None)) + b_patch + positions
-        if self.pool == "class":
-            token = self.param("class_token", nn.initializers.normal(0.02), (1, self.width))
-            tokens = jnp.broadcast_to(token, (x.shape[0], 1, self.width)).astype(x.dtype)
-            x = jnp.concatenate([shard(tokens, BATCH, None, None), x], axis=1)
-        x, _, _ = Transformer(**self.transformer, name="encoder")(shard(x, BATCH, "context", None))
-        x = shard(x, BATCH, None, None)
-        pooled = x[:, 0] if self.pool == "class" else jnp.mean(x, axis=1)
-        return {"pooled": pooled, "sequence": x, "stats": {}}
+        x = einsum("BNP,PD->BND", patches.astype(w.dtype), w, out=(BATCH, None, None)) + b
+        if self.mask_token or hidden is not None:
+            token = self.param("mask_token", TOKEN, (1, self.width)).astype(x.dtype)
+            x = x if hidden is None else jnp.where(hidden[..., None], token, x)
+        if not self.rope:
+            return x + positions, None
+        positions = jnp.broadcast_to(positions, (*x.shape[:2], 2))
+        return x, shard(positions, BATCH, None, None)
+
+    def prefix(self, x: jax.Array) -> jax.Array:
+        """Return the tokens that come before patches x, [B, 0 or 1 + registers, D]."""
+        tokens = jnp.zeros((0, self.width), x.dtype)
+        if self.class_token:
+            tokens = self.param("class_token", TOKEN, (1, self.width)).astype(x.dtype)
+        if self.registers:
+            registers = self.param("register_tokens", TOKEN, (self.registers, self.width))
+            tokens = jnp.concatenate([tokens, registers.astype(x.dtype)])
+        return shard(jnp.broadcast_to(tokens, (x.shape[0], *tokens.shape)), BATCH, None, None)
+
+    def joined(self, prefix: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """Return tokens [B, T, D] that divide over the mesh, and which of them belong together.
+
+        Where several devices share a sequence, it is filled up with tokens that no other sees.
+        """
+        parts = [prefix, x] if prefix.shape[1] else [x]
+        length = prefix.shape[1] + x.shape[1]
+        fill = -length % axis_size("context")
+        if fill:
+            zeros = jnp.zeros((x.shape[0], fill, self.width), x.dtype)
+            parts.append(shard(zeros, BATCH, None, None))
+        x = jnp.concatenate(parts, axis=1) if len(parts) > 1 else x
+        segments = None
+        if fill:
+            segments = jnp.broadcast_to(jnp.arange(length + fill) < length, x.shape[:2])
+            segments = shard(segments.astype(jnp.int32), BATCH, "context")
+        return shard(x, BATCH, "context", None), segments
+
+    def pooled(self, x: jax.Array, prefix: int) -> Outputs:
+        """Return pooled, patches and, where there is one, class of a sequence x [B, T, D]."""
+        patches = x[:, prefix:]
+        outputs = {"patches": patches}
+        if self.class_token:
+            outputs["class"] = x[:, 0]
+        mean = jnp.mean(patches, axis=1) if self.pool != "class" else None
+        if self.pool == "class_mean":
+            return {"pooled": jnp.concatenate([x[:, 0], mean], axis=-1), **outputs}
+        return {"pooled": x[:, 0] if mean is None else mean, **outputs}
 
 
 def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 0, depth: int = 0,
          num_heads: int = 0, patch_size: int = 0, mlp_dim: int = 0,
-         pool: Literal["mean", "class"] = "mean", attention: Attention = "auto",
+         mlp: Literal["gelu", "swiglu"] = "gelu",
+         pool: Literal["mean", "class", "class_mean"] = "mean", class_token: bool = False,
+         registers: int = 0, mask_token: bool = False,
+         positions: Literal["sincos", "rope"] = "sincos", causal: bool = False,
+         layer_scale: float = 0.0, drop_path: float = 0.0, collect: int = 0,
+         freeze_patch: bool = False, attention: Attention = "auto",
          layers: Layers = "auto", remat: Remat = "none", matmul: Matmul = "full",
-         pipeline_microbatches: int = 0,
-         pipeline_repeats: int = 1) -> Model:
+         pipeline_microbatches: int = 0, pipeline_repeats: int = 1) -> Model:
     """Return the vision transformer, by variant such as "S/16" or by its dimensions.
 
     Args:
-        image_size: height and width in pixels, a multiple of the patch size.
+        image_size: height and width in pixels that positions are made for, a multiple of the
+            patch size. Images of other sizes span the same positions, as if they were resized.
         channels: C.
-        variant: Ti, S, B or L, a slash and the patch size; sets the four dimensions below, of
+        variant: Ti, S, B, L, H or g, a slash and the patch size; sets the four dimensions below, of
             which those that are told as well win.
         width: D, a multiple of num_heads and of 4.
         depth: number of blocks.
         num_heads: H.
         patch_size: side of a patch in pixels.
-        mlp_dim: hidden units F; 4 D unless told.
-        pool: the mean over patches, or a class token.
+        mlp_dim: hidden units F; 4 D unless told, or 8/3 D for swiglu, which has three matrices.
+        mlp: the feed-forward layer.
+        pool: the mean over patches, the class token, or both one after the other.
+        class_token: whether there is one where pool is "mean" too.
+        registers: tokens that nothing reads; Darcet et al. 2023, https://arxiv.org/abs/2309.16588.
+        mask_token: whether to declare it where `init` does not see `hidden`.
+        positions: sin-cos added to patches, or axial rotary positions in every block.
+        causal: whether a token sees itself and earlier ones only.
+        layer_scale: where the learned scale of every branch starts; 0 has none.
+        drop_path: rate of stochastic depth of the last block, in training.
+        collect: of how many last blocks to return `layers`.
+        freeze_patch: keep the random projection of patches (MoCo v3); it gets no gradient. So that
+            weight decay leaves it too, freeze it: optim.groups.stem = {match: ".*[wb]_patch",
+            freeze: true}.
         attention: the program that computes attention; see nn.attention.choose_attention.
         layers: one compiled block in a loop, or all unrolled; "auto" by depth and remat.
         remat: what the backward pass computes again; see nn.remat.
@@ -86,21 +183,26 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
         pipeline_repeats: groups of layers that each stage holds; more leave less idle.
 
     Raises:
-        ConfigError: unknown variant, a dimension neither told nor in a variant, or dimensions
-            that do not divide.
+        ConfigError: unknown variant, a dimension neither told nor in a variant, dimensions that do
+            not divide, or a rate or count that is out of range.
     """
     width, depth, num_heads, patch_size = dimensions(variant, width, depth, num_heads, patch_size)
-    net = ViT(width, patch_size, patch_grid(image_size, patch_size), pool, {
-        "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or 4 * width, "norm": "layer",
-        "mlp": "gelu", "attention": attention, "layers": layers, "remat": remat, "matmul": matmul,
+    check_options(depth, width // num_heads, positions, drop_path, collect, registers)
+    net = ViT(width, patch_size, patch_grid(image_size, patch_size), pool,
+              class_token or pool != "mean", registers, mask_token, freeze_patch,
+              positions == "rope", {
+        "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or hidden_units(width, mlp),
+        "norm": "layer", "mlp": mlp, "rope_base": ROPE_BASE if positions == "rope" else None,
+        "causal": causal, "layer_scale": layer_scale, "drop_path": drop_path, "collect": collect,
+        "attention": attention, "layers": layers, "remat": remat, "matmul": matmul,
         "pipeline_microbatches": pipeline_microbatches, "pipeline_repeats": pipeline_repeats})
-    expected = (image_size, image_size, channels)
 
     def check(inputs: Inputs) -> None:
-        if inputs["image"].shape[1:] != expected:
-            raise ConfigError(f"vit reads images of shape {expected} but got "
-                              f"{inputs['image'].shape[1:]}; set image_size and channels of the "
-                              "model to those of the pretext.")
+        shape = inputs["image"].shape[1:]
+        if len(shape) != 3 or shape[2] != channels or any(s % patch_size for s in shape[:2]):
+            raise ConfigError(f"vit reads images of {channels} channels whose sides are multiples "
+                              f"of {patch_size} but got {shape}; set channels, patch_size or "
+                              "image_size of the model to those of the pretext.")
 
     def init(key: Key, inputs: Inputs) -> tuple[Params, PyTree]:
         check(inputs)
@@ -108,11 +210,32 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
 
     def apply(params: Params, inputs: Inputs, *, stats: PyTree = None, cache: PyTree = None,
               key: Key | None = None, train: bool = False) -> Outputs:
-        del stats, cache, key, train
+        del stats, cache
         check(inputs)
-        return net.apply({"params": params}, inputs)
+        if train and drop_path and key is None:
+            raise ConfigError(f"drop_path = {drop_path} needs a key where train is True; pass "
+                              "key= to apply.")
+        return net.apply({"params": params}, inputs, key if train else None)
 
     return Model(init, apply)
+
+
+def hidden_units(width: int, mlp: str) -> int:
+    """Return F: 4 D, or 8/3 D up to a multiple of 8 for swiglu, whose three matrices are as big."""
+    return 4 * width if mlp == "gelu" else -(-8 * width // 24) * 8
+
+
+def check_options(depth: int, head_width: int, positions: str, drop_path: float, collect: int,
+                  registers: int) -> None:
+    """Raise ConfigError where an option of `make` is out of its range."""
+    if positions == "rope" and head_width % 4:
+        raise ConfigError(f"vit heads are {head_width} wide; rope of two axes needs a multiple of "
+                          "4: change width or num_heads.")
+    if not 0 <= drop_path < 1:
+        raise ConfigError(f"drop_path = {drop_path} is not a rate; use 0 to less than 1.")
+    if not 0 <= collect <= depth or registers < 0:
+        raise ConfigError(f"collect = {collect} and registers = {registers} of a network of "
+                          f"{depth} blocks; use 0 to {depth} and 0 or more.")
 
 
 def dimensions(variant: str, *told: int) -> tuple[int, ...]:

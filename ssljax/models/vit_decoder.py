@@ -2,7 +2,9 @@
 
 Reads sequence [B, K or 1 + K, E], an encoder's tokens of the visible patches (perhaps behind a
 class token), and visible i32 [B, K], where those patches belong. Returns pixels [B, N, P], a
-prediction for every patch, P = patch_size**2 * C values row-major with channels last.
+prediction for every patch, P = patch_size**2 * C values row-major with channels last. As in the
+released code both linear maps start from Xavier's uniform distribution and the mask token from
+N(0, 0.02).
 """
 
 from collections.abc import Mapping
@@ -12,9 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.core.errors import ConfigError
-from ssljax.core.sharding import BATCH, Axes, einsum, per_example, shard
+from ssljax.core.sharding import BATCH, Axes, per_example, shard
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
 from ssljax.nn.attention import Attention
+from ssljax.nn.linear import linear
 from ssljax.nn.matmul import Matmul
 from ssljax.nn.patches import patch_grid, sincos_table
 from ssljax.nn.transformer import Layers, Remat, Transformer
@@ -50,7 +53,7 @@ class Decoder(nn.Module):
     def __call__(self, inputs: Inputs) -> Outputs:
         """Return pixels [B, N, P] of inputs["sequence"] and inputs["visible"]."""
         sequence, visible = (inputs[n] for n in ("sequence", "visible"))
-        x = self.linear("decoder_in", shard(sequence, BATCH, None, None), self.width)
+        x = linear(self, "decoder_in", shard(sequence, BATCH, None, None), self.width)
         prefix = x.shape[1] - visible.shape[1]                    # class token, if any
         rows, seen = per_example(lambda x, ids: unshuffle(x, ids, self.grid**2))(
             x[:, prefix:], visible)
@@ -58,15 +61,9 @@ class Decoder(nn.Module):
         rows = jnp.where(seen[..., None], rows, mask_token.astype(x.dtype))
         rows += jnp.asarray(sincos_table(self.grid, self.width), x.dtype)
         x = jnp.concatenate([x[:, :prefix], rows], axis=1)
-        x, _, _ = Transformer(**self.transformer, name="decoder")(shard(x, BATCH, "context", None))
+        x, *_ = Transformer(**self.transformer, name="decoder")(shard(x, BATCH, "context", None))
         x = shard(x, BATCH, None, None)[:, prefix:]
-        return {"pixels": self.linear("pixels", x, self.patch_values), "stats": {}}
-
-    def linear(self, name: str, x: jax.Array, features: int) -> jax.Array:
-        """Map x [B, L, D] to [B, L, features]."""
-        w = self.param(f"w_{name}", nn.initializers.lecun_normal(), (x.shape[-1], features))
-        b = self.param(f"b_{name}", nn.initializers.zeros, (features,))
-        return einsum("BLD,DE->BLE", x.astype(w.dtype), w, out=(BATCH, None, None)) + b
+        return {"pixels": linear(self, "pixels", x, self.patch_values), "stats": {}}
 
 
 def make(*, width: int, depth: int, num_heads: int, patch_size: int, image_size: int,

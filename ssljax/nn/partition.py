@@ -21,5 +21,7 @@ PARTITION: dict[str, tuple[Axes, ...]] = {
     "w_patch": (None, "fsdp"),                    # [P, D]
     "mask_token": (None, None),                   # [1, D]
     "class_token": (None, None),                  # [1, D]
+    "register_tokens": (None, None),              # [R, D]
     "scale": (None,), "bias": (None,), "b_up": ("tensor",), "b_down": (None,), "b_patch": (None,),
+    "gamma_attention": (None,), "gamma_mlp": (None,),
 }

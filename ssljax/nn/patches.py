@@ -33,11 +33,25 @@ def patchify(image: jax.Array, patch_size: int) -> jax.Array:
     return reshape(x, (b, (h // p) * (w // p), p * p * c), (BATCH, None, None))
 
 
-def sincos_table(grid: int, width: int) -> np.ndarray:
-    """Return fixed positions of a square grid, float32 [N, D].
+def place_of(patches: int, native: int) -> np.ndarray:
+    """Return where `patches` patches that span `native` of them lie, in native patches, [patches].
+
+    Whole numbers where both are equal; else the centres are spread as an image that was resized.
+    """
+    return (np.arange(patches) + 0.5) * (native / patches) - 0.5
+
+
+def sincos_table(grid: int | tuple[int, int], width: int, *, native: int = 0) -> np.ndarray:
+    """Return fixed positions of a grid, float32 [N, D].
 
     A quarter of the width each for sine and cosine of the row and of the column, at wavelengths
     from 2 pi to 10,000 * 2 pi patches, as in MoCo v3, https://arxiv.org/abs/2104.02057.
+
+    Args:
+        grid: patches along each side of a square, or (rows, columns).
+        width: D.
+        native: patches along a side that the grid spans: sines at the places between them, which
+            is what interpolating a table approximates. 0 counts the grid's own.
 
     Raises:
         ConfigError: the width does not divide by four.
@@ -46,7 +60,21 @@ def sincos_table(grid: int, width: int) -> np.ndarray:
         raise ConfigError(f"width {width} is not a multiple of 4, which 2-D sin-cos positions "
                           "need; change the width.")
     frequency = 10_000.0 ** (-np.arange(width // 4) / (width // 4))
-    angle = np.arange(grid)[:, None] * frequency                             # [grid, D/4]
-    waves = np.concatenate([np.sin(angle), np.cos(angle)], axis=1)           # [grid, D/2]
-    rows, columns = np.repeat(waves, grid, axis=0), np.tile(waves, (grid, 1))
+
+    def waves(patches: int) -> np.ndarray:
+        angle = place_of(patches, native or patches)[:, None] * frequency    # [patches, D/4]
+        return np.concatenate([np.sin(angle), np.cos(angle)], axis=1)        # [patches, D/2]
+
+    height, width = (grid, grid) if isinstance(grid, int) else grid
+    rows, columns = np.repeat(waves(height), width, axis=0), np.tile(waves(width), (height, 1))
     return np.concatenate([rows, columns], axis=1).astype(np.float32)
+
+
+def rope_places(grid: tuple[int, int]) -> np.ndarray:
+    """Return row and column of every patch as rotary positions, float32 [N, 2].
+
+    An image is 4 pi wide and high whatever its patches, from -2 pi to 2 pi, as in DINOv3 (Simeoni
+    et al. 2025, https://arxiv.org/abs/2508.10104): a crop looks like an image that was resized.
+    """
+    rows, columns = (2 * np.pi * ((2 * np.arange(n) + 1) / n - 1) for n in grid)
+    return np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)

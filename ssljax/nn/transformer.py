@@ -4,12 +4,13 @@ Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; pre-norm as in Xiong et a
 https://arxiv.org/abs/2002.04745. Every weight of the blocks has the layer as its first axis.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
-from ssljax.core.sharding import axis_size, whole_along
+from ssljax.core.sharding import BATCH, axis_size, shard, whole_along
 from ssljax.core.types import Metrics
 from ssljax.nn.attention import Attention, Cache, SelfAttention
 from ssljax.nn.matmul import Matmul
@@ -22,11 +23,35 @@ from ssljax.nn.remat import Remat, rematerialised
 Layers = Literal["auto", "scan", "unroll"]
 # Beyond this depth, compiling every block takes longer than it saves in most runs.
 UNROLL_DEPTH = 16
-Rows = dict[str, jax.Array]       # positions, segment_ids: int32 [B, L]
+# positions int32 [B, L] or float32 [B, L, 2], segment_ids int32 [B, L]
+Rows = dict[str, jax.Array]
+
+
+class Drop(NamedTuple):
+    """Stochastic depth: how often a block's branch is left out (float32 []), and the key."""
+
+    rate: jax.Array
+    key: jax.Array
+
+
+def dropped(y: jax.Array, drop: Drop) -> jax.Array:
+    """Zero whole rows of y [B, L, D] and scale up the others, so that the mean stays.
+
+    Huang et al. 2016, https://arxiv.org/abs/1603.09382. A row's draw is of its place in the global
+    batch: the same on any mesh.
+    """
+    draw = jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(drop.key, row)))(
+        jnp.arange(y.shape[0]))
+    factor = jnp.where(draw < drop.rate, 0, 1 / (1 - drop.rate))
+    return y * shard(factor, BATCH)[:, None, None].astype(y.dtype)
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)), the mlp one of many with experts."""
+    """x + attention(norm(x)), then x + mlp(norm(x)), the mlp one of many with experts.
+
+    With `layer_scale` both summands are scaled by learned vectors that start at it (Touvron et al.
+    2021, https://arxiv.org/abs/2103.17239).
+    """
 
     num_heads: int
     mlp_dim: int
@@ -40,26 +65,38 @@ class Block(nn.Module):
     experts_per_token: int
     matmul: Matmul
     query_scale: float = 1.0
+    layer_scale: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array, rows: Rows, cache: Cache | None,
-                 ) -> tuple[jax.Array, Cache | None, Routing]:
-        """Map x [B, L, D] to [B, L, D], the new cache, and what the router did."""
+    def __call__(self, x: jax.Array, rows: Rows, cache: Cache | None, drop: Drop | None = None,
+                 ) -> tuple[jax.Array, Cache | None, Routing, jax.Array]:
+        """Map x [B, L, D] to [B, L, D], the new cache, what the router did, and the mlp's y."""
         attention = SelfAttention(self.num_heads, self.rope_base, self.out_scale, self.causal,
                                   self.attention, self.matmul, self.query_scale,
                                   name="attention")
         y, cache = attention(NORMS[self.norm](name="norm_attention")(x), rows.get("positions"),
                              rows.get("segment_ids"), cache)
-        x += y
+        x += self.summand("attention", y, drop)
         y = NORMS[self.norm](name="norm_mlp")(x)
         if not self.experts:
             mlp = MLPS[self.mlp](self.mlp_dim, self.out_scale, self.matmul, name="mlp")
-            return x + mlp(y), cache, {}
+            y = mlp(y)
+            return x + self.summand("mlp", y, drop), cache, {}, y
         experts = Experts(self.experts, self.experts_per_token, self.mlp_dim, self.out_scale,
                           self.mlp == "swiglu", name="experts")
         padded = rows.get("segment_ids")
         y, routing = experts(y, None if padded is None else padded > 0)
-        return x + y, cache, routing
+        return x + self.summand("mlp", y, drop), cache, routing, y
+
+    def summand(self, branch: str, y: jax.Array, drop: Drop | None) -> jax.Array:
+        """Return what a branch's result y [B, L, D] adds to the residual stream."""
+        if self.layer_scale:
+            start = nn.initializers.constant(self.layer_scale)
+            y *= self.param(f"gamma_{branch}", start, (y.shape[-1],)).astype(y.dtype)
+        if drop is None:
+            return y
+        number = ("attention", "mlp").index(branch)
+        return dropped(y, drop._replace(key=jax.random.fold_in(drop.key, number)))
 
 
 class Transformer(nn.Module):
@@ -70,6 +107,8 @@ class Transformer(nn.Module):
     so that the residual stream's does not grow with depth (GPT-2, section 2.3).
     On a mesh with more than one stage the blocks are a pipeline of `pipeline_microbatches`
     (0: as many as stages) in `pipeline_repeats` rounds.
+    `drop_path` is the rate of stochastic depth of the last block; earlier ones' grow linearly to it
+    from 0. It needs a key, without which nothing is dropped.
     """
 
     depth: int
@@ -88,18 +127,24 @@ class Transformer(nn.Module):
     experts_per_token: int = 2
     pipeline_microbatches: int = 0
     pipeline_repeats: int = 1
+    layer_scale: float = 0.0
+    drop_path: float = 0.0
+    collect: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, positions: jax.Array | None = None,
                  segment_ids: jax.Array | None = None, cache: Cache | None = None,
-                 ) -> tuple[jax.Array, Cache | None, Routing]:
+                 key: jax.Array | None = None,
+                 ) -> tuple[jax.Array, Cache | None, Routing, jax.Array | None]:
         """Map x [B, L, D] to [B, L, D], the cache (k, v [depth, B, T, H, K]) to the new one.
 
-        The third result is {} or the sums over all layers of nn.moe.routing_sums.
+        The third result is {} or the sums over all layers of nn.moe.routing_sums, the fourth
+        [collect, B, L, D], what the mlps of the last `collect` blocks return, if any.
         """
         block = Block(self.num_heads, self.mlp_dim, self.norm, self.mlp, self.rope_base,
                       1 / (2 * self.depth), self.causal, self.attention, self.experts,
-                      self.experts_per_token, self.matmul, self.query_scale, parent=None)
+                      self.experts_per_token, self.matmul, self.query_scale,
+                      self.layer_scale, parent=None)
         rows = {"positions": positions, "segment_ids": segment_ids}
         rows = {name: row for name, row in rows.items() if row is not None}
 
@@ -109,35 +154,46 @@ class Transformer(nn.Module):
 
         weights = self.param("blocks", init)
         if not self.is_initializing():
-            x, cache, routing = self.run(block, weights, x, rows, cache)
+            x, cache, routing, kept = self.run(block, weights, x, rows, cache, self.drops(key))
         else:
-            routing = {}
-        return NORMS[self.norm](name="norm")(x), cache, routing
+            routing, kept = {}, None
+        return NORMS[self.norm](name="norm")(x), cache, routing, kept
+
+    def drops(self, key: jax.Array | None) -> Drop | None:
+        """Return the rate [depth] and key of every block; None where nothing is dropped."""
+        if not self.drop_path or key is None:
+            return None
+        rates = jnp.linspace(0, self.drop_path, self.depth, dtype=jnp.float32)
+        return Drop(rates, jax.random.split(key, self.depth))
 
     def run(self, block: Block, weights: Any, x: jax.Array, rows: Rows, cache: Cache | None,
-            ) -> tuple[jax.Array, Cache | None, Routing]:
-        """Send x through all blocks: [B, L, D], the new cache and the router's sums."""
+            drops: Drop | None) -> tuple[jax.Array, Cache | None, Routing, jax.Array | None]:
+        """Send x through all blocks; returns what a call does, before the last norm."""
         def one(x: jax.Array, layer: Any, rows: Rows) -> tuple[jax.Array, Any]:
-            weights, cache = layer
-            x, cache, routing = block.apply({"params": weights}, x, rows, cache)
-            return x, (cache, routing)
+            weights, cache, drop = layer
+            x, cache, routing, y = block.apply({"params": weights}, x, rows, cache, drop)
+            return x, (cache, routing, y if self.collect else None)
 
         unrolled = is_unrolled(self.layers, self.depth, self.remat)
         one = rematerialised(one, self.remat, unrolled)
 
         def stack(weights: Any, x: jax.Array, rows: Rows, cache: Cache | None = None,
-                  ) -> tuple[jax.Array, Cache | None, Routing]:
-            x, (cache, routing) = jax.lax.scan(
-                lambda x, layer: one(x, layer, rows), x, (weights, cache), unroll=unrolled or 1)
-            return x, cache, jax.tree.map(lambda s: s.sum(0), routing)
+                  drops: Drop | None = None) -> tuple[jax.Array, Cache | None, Routing, Any]:
+            x, (cache, routing, ys) = jax.lax.scan(
+                lambda x, layer: one(x, layer, rows), x, (weights, cache, drops),
+                unroll=unrolled or 1)
+            kept = None if ys is None else ys[-self.collect:]
+            return x, cache, jax.tree.map(lambda s: s.sum(0), routing), kept
 
-        if axis_size("stage") == 1 or cache is not None:
-            # Decoding token by token has no microbatches to fill a pipeline with.
-            return stack(whole_along(weights, "stage"), x, rows, cache)
+        # Decoding token by token has no microbatches to fill a pipeline with; what blocks keep, or
+        # draw for a row of the whole batch, does not fit into one. They gather their weights.
+        alone = cache is not None or drops is not None or self.collect
+        if axis_size("stage") == 1 or alone:
+            return stack(whole_along(weights, "stage"), x, rows, cache, drops)
         x, routing = pipeline(lambda w, x, rows: stack(w, x, rows)[::2], weights, x, rows,
                               microbatches=self.pipeline_microbatches,
                               repeats=self.pipeline_repeats)
-        return x, None, routing
+        return x, None, routing, None
 
 
 def is_unrolled(layers: Layers, depth: int, remat: Remat) -> bool:

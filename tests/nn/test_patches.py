@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ssljax.core.errors import ConfigError
-from ssljax.nn.patches import patch_grid, patchify, sincos_table
+from ssljax.nn.patches import patch_grid, patchify, rope_places, sincos_table
 
 
 def test_patches_are_row_major_with_channels_last():
@@ -41,3 +41,19 @@ def test_positions_are_all_different():
 def test_positions_need_a_width_that_divides_by_four():
     with pytest.raises(ConfigError, match="width 6 is not a multiple of 4"):
         sincos_table(2, 6)
+
+
+def test_positions_of_another_grid_lie_between_the_native_ones():
+    """Four patches that span eight: each at the mean of the two it covers, cosines to follow."""
+    frequency = 100.0 ** -np.arange(2)
+    angle = (2 * np.arange(4)[:, None] + 0.5) * frequency
+    table = sincos_table((4, 1), 8, native=8)
+    np.testing.assert_allclose(table[:, :4], np.concatenate([np.sin(angle), np.cos(angle)], 1),
+                               atol=1e-6)
+    np.testing.assert_array_equal(sincos_table(8, 8, native=8), sincos_table(8, 8))
+
+
+def test_rotary_places_span_an_image_whatever_its_patches():
+    places = rope_places((2, 4)).reshape(2, 4, 2) / (2 * np.pi)
+    np.testing.assert_allclose(places[:, 0, 0], [-0.5, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(places[0, :, 1], [-0.75, -0.25, 0.25, 0.75], rtol=1e-6)
