@@ -159,7 +159,7 @@ def test_encoder_feeds_the_model(name):
     params, stats = method.objective.encoder(state.params, state.extra)
     inputs = {n: batch[n] for n in ("tokens", "image") if n in batch}
     if inputs.get("image") is not None and inputs["image"].dtype == jnp.uint8:
-        inputs = {"image": batch["view1"]}
+        inputs = {"image": batch["image"].astype(jnp.float32)}      # as large as evaluation's
     outputs = jax.eval_shape(lambda p: method.model.apply(p, inputs, stats=stats), params)
     assert outputs["sequence"].shape[0] == BATCH_SIZE
 
