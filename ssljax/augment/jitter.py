@@ -12,25 +12,12 @@ import jax.numpy as jnp
 from ssljax.augment.grayscale import luma
 from ssljax.core.types import Key
 
+HUE = 3                      # brightness, contrast, saturation, hue
+
 
 def blend(image: jax.Array, other: jax.Array, factor: jax.Array) -> jax.Array:
     """Return other + factor * (image - other), clipped to [0, 1]."""
     return jnp.clip(other + factor * (image - other), 0, 1)
-
-
-def brightness(image: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blend with black."""
-    return blend(image, jnp.zeros_like(image), factor)
-
-
-def contrast(image: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blend with the mean brightness of the image."""
-    return blend(image, jnp.mean(luma(image)), factor)
-
-
-def saturation(image: jax.Array, factor: jax.Array) -> jax.Array:
-    """Blend with the image without colour."""
-    return blend(image, luma(image), factor)
 
 
 def hue(image: jax.Array, shift: jax.Array) -> jax.Array:
@@ -54,13 +41,37 @@ def hue(image: jax.Array, shift: jax.Array) -> jax.Array:
 def apply_in_order(image: jax.Array, order: jax.Array, amounts: jax.Array) -> jax.Array:
     """Apply the operations in `order` i32 [2 or 4], each with its own of `amounts` f32 [2 or 4].
 
-    Under vmap the switch becomes all operations and a selection, 4 x 4 of them: cheap element-wise
-    work, and the price of an order of its own for every example.
+    Every example has an order of its own, so under vmap a switch is all operations and a choice: 16
+    passes, four of them of the costly hue. All but the hue are blends, and a blend with factor 1
+    changes nothing: three blends that may each be switched off come before the one hue and three
+    after it. On one CPU core 256 images of 32 pixels take 47 ms, 116 as four passes that blend and
+    turn the hue, 145 as a switch; 16 of 224 pixels take 121, 379 and 473.
     """
-    operations = (brightness, contrast, saturation, hue)[:order.shape[0]]
-    for step in range(order.shape[0]):
-        image = jax.lax.switch(order[step], operations, image, amounts[order[step]])
+    if order.shape[0] == 2:
+        for step in range(2):
+            image = blend_with(image, order[step], amounts[order[step]])
+        return image
+    hue_at = jnp.argmax(order == HUE)
+    for step in range(3):
+        image = blend_or_leave(image, order[step], amounts, step < hue_at)
+    image = hue(image, amounts[HUE])
+    for step in range(1, 4):
+        image = blend_or_leave(image, order[step], amounts, step > hue_at)
     return image
+
+
+def blend_with(image: jax.Array, operation: jax.Array, factor: jax.Array) -> jax.Array:
+    """Apply brightness (0), contrast (1) or saturation (2), which i32 [] says."""
+    gray = luma(image)
+    other = jnp.where(operation == 1, jnp.mean(gray), jnp.where(operation == 2, gray, 0))
+    return blend(image, other, factor)
+
+
+def blend_or_leave(image: jax.Array, operation: jax.Array, amounts: jax.Array,
+                   active: jax.Array) -> jax.Array:
+    """Apply a blend, or change nothing: 0 + 1 * (image - 0) is the image to the bit."""
+    return blend_with(image, jnp.where(active, operation, 0),
+                      jnp.where(active, amounts[operation], 1))
 
 
 def random_jitter(key: Key, image: jax.Array, *, strengths: tuple[float, float, float, float],
