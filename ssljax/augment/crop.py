@@ -59,3 +59,25 @@ def centre_box(height: int, width: int) -> jax.Array:
     """Return the largest centred square of an image, float32 [4]."""
     side = min(height, width)
     return jnp.array([(height - side) / 2, (width - side) / 2, side, side], jnp.float32)
+
+
+def random_crop(key: Key, image: jax.Array, *, size: int, areas: tuple[float, float],
+                method: Method = "bilinear") -> jax.Array:
+    """Return a random box of one image [H, W, C] in [0, 1], resized to [size, size, C].
+
+    Args:
+        key: of this draw.
+        image: float32.
+        size: height and width of the result.
+        areas: smallest and largest fraction of the image that the box covers.
+        method: interpolation; cubic overshoots, so the result is clipped to [0, 1].
+    """
+    box = random_box(key, *image.shape[:2], min_area=areas[0], max_area=areas[1])
+    return crop_resize(image, box, size=size, method=method).clip(0, 1)
+
+
+def whole(image: jax.Array, *, size: int, method: Method = "bilinear") -> jax.Array:
+    """Return all of one square image [H, H, C] in [0, 1] at [size, size, C]."""
+    if image.shape[0] == size:
+        return image
+    return crop_resize(image, centre_box(*image.shape[:2]), size=size, method=method).clip(0, 1)

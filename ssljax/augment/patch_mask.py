@@ -24,3 +24,12 @@ def random_mask(key: Key, num_patches: int, *, count: int) -> jax.Array:
     """Return bool [N], True on `count` patches; every such set is equally likely."""
     order = jnp.argsort(jax.random.uniform(key, (num_patches,)))
     return jnp.zeros(num_patches, bool).at[order[:count]].set(True)
+
+
+def spread_mask(key: Key, grid: int, *, side: int, count: int) -> jax.Array:
+    """Return bool [N], True on `count` squares of `side` by `side` patches; SimMIM, section 3.2.
+
+    https://arxiv.org/abs/2111.09886. `side` divides `grid`, the patches along one side.
+    """
+    coarse = random_mask(key, (grid // side)**2, count=count).reshape(grid // side, grid // side)
+    return jnp.repeat(jnp.repeat(coarse, side, axis=0), side, axis=1).reshape(-1)
