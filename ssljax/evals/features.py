@@ -5,16 +5,19 @@ the same network with random weights. A number without the other two says little
 pixels are strong, and published methods are known to lose to them.
 """
 
+import itertools
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from ssljax.core import sharding
-from ssljax.core.errors import DataError
-from ssljax.core.source import Record, Source
+from ssljax.core.errors import DataError, UnreadableRecordError
+from ssljax.core.source import Record, Source, windows
 from ssljax.core.types import Example, Model, Params, PyTree
 from ssljax.train.layout import partition
 
@@ -32,19 +35,41 @@ class Labelled(NamedTuple):
 
 
 def read(source: Source, plain: Callable[[Record], Example]) -> Labelled:
-    """Return every record of a source after the deterministic transform.
+    """Return every readable record of a source after the deterministic transform.
 
     Raises:
         DataError: there is no record, or no label.
     """
-    records = source.read(np.arange(len(source)))
-    if not records or "label" not in records[0]:
-        raise DataError(f"The source {dict(source.fingerprint())} has no "
-                        f"{'label in its records' if records else 'records'}; this judgement "
-                        "needs records with image and label.")
-    return Labelled(np.stack([plain(record)["image"] for record in records]),
-                    np.array([record["label"] for record in records], np.int64),
-                    np.stack([record["id"] for record in records]))
+    rows, unread = [], Counter[str]()
+    for record in itertools.chain.from_iterable(windows(source)):
+        try:
+            rows.append(labelled(record, plain))
+        except UnreadableRecordError as err:
+            unread[err.reason] += 1
+        except KeyError as err:
+            raise DataError(f"The source {dict(source.fingerprint())} has no {err.args[0]} in its "
+                            "records; this judgement needs image and label.") from err
+    if unread:
+        logging.warning("%d of %d records cannot be read and are left out: %s.", unread.total(),
+                        len(source), dict(unread))
+    if not rows:
+        raise DataError(f"The source {dict(source.fingerprint())} has no record that can be read; "
+                        "this judgement needs some, with image and label.")
+    images, labels, ids = zip(*rows, strict=True)
+    return Labelled(np.stack(images), np.array(labels, np.int64), np.stack(ids))
+
+
+def labelled(record: Record | UnreadableRecordError, plain: Callable[[Record], Example],
+             ) -> tuple[np.ndarray, int, np.ndarray]:
+    """Return image, label and id of a record.
+
+    Raises:
+        UnreadableRecordError: it cannot be read or decoded.
+        KeyError: it has no image or label.
+    """
+    if isinstance(record, UnreadableRecordError):
+        raise record
+    return plain(record)["image"], record["label"], record["id"]
 
 
 def rows_on(mesh: jax.sharding.Mesh | None, batch_size: int) -> int:
