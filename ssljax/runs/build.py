@@ -173,7 +173,7 @@ def build_evaluators(config: Mapping[str, Any], method: Method) -> dict[str, Eva
     """Return label -> evaluator of a plain config."""
     return {label: resolve("evals", spec, method.objective, where=f"evals.{label}",
                            model=method.model, plain=method.pretext.plain,
-                           views=method.pretext.views,
+                           example=method.pretext.example, views=method.pretext.views,
                            cache=cache_folder(config))
             for label, spec in config.get("evals", {}).items()}
 

@@ -228,7 +228,8 @@ def check_run(config: Mapping[str, Any]) -> None:
     for key in SPECS:
         check_names(key, package_of(key), config[key], ("cache", "total_steps"))
     for label, spec in config.get("evals", {}).items():
-        check_names(f"evals.{label}", "evals", spec, ("model", "plain", "views", "cache"))
+        check_names(f"evals.{label}", "evals", spec,
+                    ("model", "plain", "example", "views", "cache"))
     for label, spec in config.get("track", {}).items():
         check_writer(f"track.{label}", spec)
 

@@ -86,8 +86,8 @@ def read(run_dir: str | Path) -> dict[str, Any]:
 def judge(run: Restored, label: str, spec: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
     """Return what one evaluator says of a run, as plain data."""
     evaluator = resolve("evals", spec, run.objective, where=f"evals.{label}", model=run.model,
-                        plain=run.pretext.plain, views=run.pretext.views,
-                        cache=cache_folder(run.config))
+                        plain=run.pretext.plain, example=run.pretext.example,
+                        views=run.pretext.views, cache=cache_folder(run.config))
     return as_data(evaluator.run(run.params, run.extra))
 
 

@@ -1,0 +1,98 @@
+"""Fixed images and fixed random views of them, for judgements that need no label."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.core import sharding
+from ssljax.core.errors import DataError
+from ssljax.core.source import Record, Source
+from ssljax.core.types import Batch, Example, Key, Model, Params, PyTree
+from ssljax.evals.features import rows_on
+from ssljax.train.state import with_views
+
+SEED = 0                # of the choice of images, of what is drawn on the host, and of the views
+Viewed = Callable[[Params, PyTree, int], np.ndarray]
+
+
+class Probes(NamedTuple):
+    """Images in memory.
+
+    plain:    float32 [n, H, W, C] after the deterministic transform
+    examples: name -> [n, ...], what the pretext's device part reads
+    """
+
+    plain: np.ndarray
+    examples: Mapping[str, np.ndarray]
+
+
+def read_probes(source: Source, images: int, *, plain: Callable[[Record], Example],
+                example: Callable[[Record, np.random.Generator], Example]) -> Probes:
+    """Return `images` records of a source, or all where it has fewer; always the same choice.
+
+    Raises:
+        DataError: there are fewer than two.
+    """
+    if len(source) < 2:
+        raise DataError(f"The source {dict(source.fingerprint())} has {len(source)} images; "
+                        "judging needs at least two.")
+    chosen = np.sort(np.random.default_rng(SEED).permutation(len(source))[:images])
+    records = source.read(chosen)
+    examples = [example(r, np.random.default_rng([SEED, int(i)]))
+                for r, i in zip(records, chosen, strict=True)]
+    return Probes(np.stack([plain(record)["image"] for record in records]),
+                  {name: np.stack([e[name] for e in examples]) for name in examples[0]})
+
+
+def whole_views(views: Callable[[Key, Example], Example], key: Key, batch: Batch,
+                shape: tuple[int, ...]) -> list[jax.Array]:
+    """Return the views of a batch that are images as the network reads them, [B, *shape] each.
+
+    Smaller crops, tiles and pairs of patches are not: a network may read them otherwise.
+    """
+    made = with_views(views, key, batch)
+    return [x for _, x in sorted(made.items())
+            if x.shape[1:] == shape and jnp.issubdtype(x.dtype, jnp.floating)]
+
+
+def view_extractor(model: Model, views: Callable[[Key, Example], Example], probes: Probes, *,
+                   batch_size: int) -> Viewed:
+    """Return (params, stats, q) -> pooled features float32 [n, q, D] of q views of every image.
+
+    The pretext is asked again until there are q; [n, 0, 0] where it makes none that the network
+    reads whole. The views are the same whenever it is called.
+    """
+    count, shape = probes.plain.shape[0], probes.plain.shape[1:]
+
+    @jax.jit
+    def pooled(params: Params, stats: PyTree, batch: Batch, draw: jax.Array) -> list[jax.Array]:
+        epoch = jnp.zeros_like(batch["id"][:, 0], jnp.int32) + draw
+        images = whole_views(views, jax.random.key(SEED), {**batch, "epoch": epoch}, shape)
+        outputs = [model.apply(params, {"image": image}, stats=stats)["pooled"]
+                   for image in images]
+        return [sharding.shard(x.astype(jnp.float32), None, None) for x in outputs]
+
+    def of_batch(params: Params, stats: PyTree, batch: Batch, wanted: int) -> np.ndarray:
+        made: list[np.ndarray] = []
+        for draw in range(wanted):
+            made += map(np.asarray, pooled(params, stats, batch, jnp.int32(draw)))
+            if not made or len(made) >= wanted:
+                break
+        return (np.stack(made[:wanted], axis=1) if made else
+                np.zeros((len(batch["id"]), 0, 0), np.float32))
+
+    def extract(params: Params, stats: PyTree, wanted: int) -> np.ndarray:
+        mesh = sharding.mesh_of(params)
+        rows, batches = rows_on(mesh, batch_size), []
+        with sharding.use_mesh(mesh):
+            for start in range(0, count, rows):
+                # Filled up with the first images again; their features are dropped.
+                index = np.arange(start, start + rows) % count
+                batch = {name: x[index] for name, x in probes.examples.items()}
+                batches.append(of_batch(params, stats, sharding.place_whole(mesh, batch), wanted))
+        return np.concatenate(batches)[:count]
+
+    return extract
