@@ -45,12 +45,24 @@ CASES = {
     "barlow_twins": ("vit", "two_views"),
     "vicreg": ("vit", "two_views"),
     "lejepa": ("vit", "two_views"),
+    "dino": ("vit", "multi_crop"),
+    "ibot": ("vit", "multi_crop"),
+    "dinov2": ("vit", "multi_crop"),
     "mae": ("vit", "masked_patches"),
+    "simmim": ("vit", "masked_patches"),
+    "maskfeat": ("vit", "masked_patches"),
+    "ijepa": ("vit", "multi_block"),
+    "aim": ("vit", "masked_patches"),
     "rotation": ("vit", "rotations"),
     "relative_location": ("vit", "patch_pairs"),
     "jigsaw": ("vit", "jigsaw"),
+    "flow_matching": ("dit", "flow_pairs"),
+    "image_gpt": ("pixel_gpt", "pixel_tokens"),
 }
-NESTED = {"mae": {"decoder": lambda: tiny("models", "vit_decoder")}}
+NESTED = {"mae": {"decoder": lambda: tiny("models", "vit_decoder")},
+          "ijepa": {"predictor": lambda: tiny("models", "vit_predictor")}}
+# objective -> what it needs of its model or pretext beside their TINY.
+OPTIONS = {"aim": {"model": {"causal": True}}}
 
 
 def plugins(package: str) -> list[str]:
@@ -65,7 +77,9 @@ def config_of(objective: str) -> dict:
     model, pretext = CASES[objective]
     spec = tiny("objectives", objective)
     spec |= {key: make() for key, make in NESTED.get(objective, {}).items()}
-    return {**OPTIM, "model": tiny("models", model), "pretext": tiny("pretext", pretext),
+    options = OPTIONS.get(objective, {})
+    return {**OPTIM, "model": {**tiny("models", model), **options.get("model", {})},
+            "pretext": {**tiny("pretext", pretext), **options.get("pretext", {})},
             "objective": spec}
 
 
