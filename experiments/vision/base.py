@@ -7,7 +7,8 @@ and optimizer. The sizes are
               pixels and batch 256: --config.data.path=DIR, and nothing else needs to be told
     cpu       the same at 32 pixels and with a small network: minutes on two CPU cores; it also
               judges features, with --config.data.test_path=DIR (one folder a class)
-    cifar10   the published tables of small benchmarks: 32 pixels, --config.data.path of CIFAR-10
+    cifar10   the published tables of small benchmarks: 32 pixels, --config.data.path and
+              test_path of CIFAR-10; it judges features too
     imagenet  the paper's own scale, 224 pixels
     smoke     ten steps on scikit-learn's bundled digits: does it run at all
 """
@@ -73,12 +74,19 @@ def run(size: str, *, network: Network, epochs: dict[str, float], batch_size: di
 
 
 def judgements(c: ml_collections.ConfigDict, size: str) -> dict:
-    """Return the judgements of a run: of labels where a size has them, of health always."""
+    """Return the judgements of a run: of labels where a size has them, of health always.
+
+    Health costs its images a forward pass now and then: under 2 % of the steps between. Probes
+    hold all images in memory, which those of ImageNet do not fit.
+    """
     train = dict(c.source.items())
     if size == "smoke":
         test = dict(name="digits", split="test")
     else:
         test = dict(name="images", path=c.data.get_oneway_ref("test_path"))
-    labelled = dict(train_source=train, test_source=test)
-    labels = dict(knn=dict(name="knn", **labelled), linear=dict(name="linear", **labelled))
-    return labels if size else {}
+    probed = dict(train_source=train, test_source=test, labels_per_class=0)
+    labels = dict(knn=dict(name="knn", **probed), linear=dict(name="linear", **probed))
+    probes, every = {"cpu": (512, 200), "smoke": (64, 5)}.get(size, (1024, 1000))
+    health = dict(name="health", source=train, images=probes, groups=probes // 4,
+                  views_per_image=4, every=every)
+    return dict(health=health, **labels if size not in ("", "imagenet") else {})
