@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from absl import logging
+
 from ssljax.core.errors import DataError, UnreadableRecordError
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -84,18 +86,23 @@ def zip_members(path: str, where: int) -> Iterator[Member]:
 
 
 def tar_members(path: str, where: int) -> Iterator[Member]:
-    """Yield the files of a tar archive, in its own order; a cut end leaves its last file out.
+    """Yield the files of a tar archive, in its own order; of a cut one those that begin before.
 
     Raises:
         DataError: it is no tar, or a compressed one: that has no random access.
     """
+    found = 0
     try:
         with tarfile.open(path, "r:") as archive:
             for info in archive:
                 name = info.name.removeprefix("./")
                 if info.isreg() and is_wanted(name):
+                    found += 1
                     yield Member(name, where, info.offset_data, info.size)
     except (tarfile.TarError, OSError) as err:
+        if found:
+            logging.warning("%s is cut or damaged after %d files: %s.", path, found, err)
+            return
         raise DataError(f"{path} cannot be read as a tar archive: {err}. A compressed one has no "
                         "random access: decompress it first.") from err
 
