@@ -14,8 +14,8 @@ Computed on fixed images, on what the evaluation encoder pools:
 
 Compare them between checkpoints of one run: an untrained network has a high rank and knows
 nothing. Reads records with image; each figure is exact for its images, so its interval is itself.
-Cost: one forward pass of `images` and of `groups` x views, and three eigen-decompositions of D x D:
-about four steps of batch 512 with two views. `every` of 500 steps or more keeps it under 2 % of
+Cost: a forward pass of `images` and of `groups` x views, and four eigen-decompositions of D x D:
+by default five steps of batch 256 with two views, so `every` of 500 steps keeps it under 2 % of
 them; tools/bench/health.py measures it.
 """
 
