@@ -84,6 +84,9 @@ def assert_as_alone(network: str, sizes: dict[str, int] | None, kind: str = "aut
     expected_loss, expected = alone(network)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
     assert grads.keys() == expected.keys()
-    for name, grad in expected.items():
+    # A spread over rows is not a sum: that of microbatches is another number, not a wrong one.
+    skipped = {"metrics/embedding_std"} if options.get("accumulate", 1) > 1 else set()
+    for name in expected.keys() - skipped:
+        grad = expected[name]
         np.testing.assert_allclose(grads[name], grad, rtol=1e-4, atol=2e-5 * np.abs(grad).max(),
                                    err_msg=f"{name} of {network} on {kind} {sizes}")
