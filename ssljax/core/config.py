@@ -18,9 +18,10 @@ from typing import Any
 from ssljax.core.errors import ConfigError, nearest
 
 # Which package a config key's specs come from; a key ending in one of these after "_" counts too.
-PACKAGES = {"model": "models", "decoder": "models", "objective": "objectives", "optim": "optim",
-            "schedule": "schedules", "source": "sources", "pretext": "pretext",
-            "tokenizer": "tokenizers", "evals": "evals", "filter": "filters"}
+PACKAGES = {"model": "models", "decoder": "models", "predictor": "models",
+            "objective": "objectives", "optim": "optim", "schedule": "schedules",
+            "source": "sources", "pretext": "pretext", "tokenizer": "tokenizers", "evals": "evals",
+            "filter": "filters"}
 
 
 def package_of(key: str) -> str | None:

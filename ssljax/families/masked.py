@@ -6,16 +6,32 @@ mean over its values, and its weight is their number (He et al. 2022, section 3,
 https://arxiv.org/abs/2111.06377).
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
 from ssljax.core.errors import ConfigError
-from ssljax.core.sharding import BATCH, shard
-from ssljax.core.types import Batch
+from ssljax.core.sharding import BATCH, Axes, einsum, shard
+from ssljax.core.types import (
+    Batch,
+    Key,
+    Metrics,
+    Model,
+    Objective,
+    Outputs,
+    Params,
+    PyTree,
+    Reconstruction,
+)
+from ssljax.families.health import spread
 from ssljax.nn.patches import patchify
 
+PARTITION: dict[str, tuple[Axes, ...]] = {
+    "w_patch_head": ("fsdp", None),       # [D, P]; P need not divide over anything
+    "b_patch_head": (None,),
+}
 Targets = Literal["pixels", "normalised_pixels"]
 
 
@@ -84,3 +100,73 @@ def seen_alike(scored: jax.Array) -> jax.Array:
     """Return bool [B, N, N]: every prediction reads the patches that are not scored [B, N]."""
     b, n = scored.shape
     return shard(jnp.broadcast_to(~scored[:, None, :], (b, n, n)), BATCH, None, None)
+
+
+def init_patch_head(key: Key, width: int, values: int) -> Params:
+    """Return a linear map from tokens of `width` to `values` of a patch."""
+    start = jax.nn.initializers.xavier_uniform()
+    return {"w_patch_head": start(key, (width, values)), "b_patch_head": jnp.zeros((values,))}
+
+
+def apply_patch_head(head: Params, tokens: jax.Array) -> jax.Array:
+    """Return predictions float32 [B, N, P] of tokens [B, N, D]."""
+    w = head["w_patch_head"]
+    y = einsum("BND,DP->BNP", tokens.astype(w.dtype), w, out=(BATCH, None, None))
+    return (y + head["b_patch_head"]).astype(jnp.float32)
+
+
+def token_prediction(model: Model, *, method: str, patch_size: int, pixels: bool,
+                     targets: Callable[[jax.Array], jax.Array],
+                     error: Callable[[jax.Array, jax.Array], jax.Array]) -> Objective:
+    """Return a method whose encoder reads mask tokens for hidden patches, and a linear head.
+
+    Args:
+        model: reads image and hidden, returns patches [B, N, D] and pooled.
+        method: what messages call it.
+        patch_size: side of a patch in pixels, the network's.
+        pixels: whether targets are the image's own values.
+        targets: image [B, H, W, C] -> float32 [B, N, P].
+        error: (predictions, targets) -> float32 [B, N, P], of every value.
+    """
+    def encode(params: Params, extra: PyTree, batch: Batch, key: Key | None, *, train: bool,
+               ) -> Outputs:
+        patch_count(batch, patch_size, method)
+        inputs = {"image": batch["image"], "hidden": batch["hidden"]}
+        return model.apply(params["encoder"], inputs, stats=extra["stats"], key=key, train=train)
+
+    def init(key: Key, batch: Batch) -> tuple[Params, PyTree]:
+        k_encoder, k_head = jax.random.split(key)
+        patch_count(batch, patch_size, method)
+        inputs = {"image": batch["image"], "hidden": batch["hidden"]}
+        encoder, stats = model.init(k_encoder, inputs)
+        tokens = jax.eval_shape(model.apply, encoder, inputs, stats=stats)["patches"]
+        values = jax.eval_shape(targets, batch["image"]).shape[-1]
+        head = init_patch_head(k_head, tokens.shape[-1], values)
+        return {"encoder": encoder, "head": head}, {"stats": stats}
+
+    def loss(params: Params, extra: PyTree, batch: Batch, key: Key,
+             ) -> tuple[jax.Array, tuple[jax.Array, PyTree, Metrics]]:
+        outputs = encode(params, extra, batch, key, train=True)
+        predictions = apply_patch_head(params["head"], outputs["patches"])
+        wanted, scored = jax.lax.stop_gradient(targets(batch["image"])), batch["hidden"]
+        total = masked_sum(error(predictions, wanted), scored)
+        weight = jnp.sum(scored, dtype=jnp.float32)
+        metrics = {"masked_error": (masked_error(predictions, wanted, scored), weight),
+                   "embedding_std": spread(outputs["pooled"])}
+        return total, (weight, {"stats": outputs["stats"]}, metrics)
+
+    def predict(params: Params, extra: PyTree, batch: Batch, key: Key,
+                ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        outputs = encode(params, extra, batch, key, train=False)
+        predictions = apply_patch_head(params["head"], outputs["patches"])
+        return predictions, batch["hidden"], seen_alike(batch["hidden"])
+
+    def update(params: Params, extra: PyTree, step: jax.Array) -> tuple[Params, PyTree]:
+        del step
+        return params, extra
+
+    def encoder(params: Params, extra: PyTree) -> tuple[Params, PyTree]:
+        return params["encoder"], extra["stats"]
+
+    return Objective(init, loss, update, encoder, coupled=False,
+                     reconstruct=Reconstruction(predict, targets, pixels))
