@@ -62,7 +62,8 @@ def test_the_loss_is_the_mean_value_times_the_scale():
     for scale in (1.0, 0.1):
         objective = barlow_twins.make(crop_network.make(), scale=scale, **barlow_twins.TINY)
         params, extra = jax.jit(objective.init)(jax.random.key(0), views)
-        total, (weight, _, metrics) = jax.jit(objective.loss)(params, extra, views, jax.random.key(1))
+        total, (weight, _, metrics) = jax.jit(objective.loss)(
+            params, extra, views, jax.random.key(1))
         assert weight == 6
         assert -1 <= metrics["agreement"][0] / weight <= 1
         totals.append(float(total))

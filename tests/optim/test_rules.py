@@ -103,11 +103,30 @@ def lamb(name):
     return loop(name, rule)
 
 
+def sgd(name):
+    def rule(t, g, w, memory):
+        memory["v"] = 0.9 * memory.get("v", 0) + g + decay_of(name) * w
+        return lr_at(t) * memory["v"]
+
+    return loop(name, rule)
+
+
 def lars(name):
     def rule(t, g, w, memory):
         u = g + decay_of(name) * w
         trust = 1.0 if name.endswith("scale") else 0.1
         memory["v"] = 0.9 * memory.get("v", 0) + lr_at(t) * trust * ratio(name, w, u) * u
+        return memory["v"]
+
+    return loop(name, rule)
+
+
+def clipped_lars(name):
+    def rule(t, g, w, memory):
+        u = g + decay_of(name) * w
+        step = lr_at(t) if name.endswith("scale") else np.minimum(0.01 * ratio(name, w, u),
+                                                                  lr_at(t))
+        memory["v"] = 0.9 * memory.get("v", 0) + step * u
         return memory["v"]
 
     return loop(name, rule)
@@ -208,7 +227,7 @@ REFERENCES = {
     "adamw": (adamw, {"b2": 0.99}), "lion": (lion, {}), "lamb": (lamb, {"b2": 0.99}),
     "lars": (lars, {"trust": 0.1}), "adafactor": (adafactor, {"min_factored": 4}),
     "soap": (soap, {"b1": 0.9, "every": 2}), "schedule_free": (schedule_free, {"b2": 0.99}),
-    "muon": (muon, {})}
+    "muon": (muon, {}), "sgd": (sgd, {"momentum": 0.9})}
 
 
 def test_every_rule_has_a_reference():
@@ -223,6 +242,15 @@ def test_a_rule_is_the_formula_of_its_paper(name):
     for ours_, theirs, start in zip(*map(jax.tree.leaves, (params, expected, nested(weights())))):
         assert np.abs(theirs - start).max() > 0.01
         np.testing.assert_allclose(ours_, theirs, rtol=3e-6, atol=3e-6)
+
+
+def test_clipped_lars_moves_a_layer_by_the_smaller_of_trust_and_learning_rate():
+    params, _ = ours("lars", weight_decay=DECAY, trust=0.01, clip=True)
+    expected = nested({n: clipped_lars(n) for n in weights()})
+    free, _ = ours("lars", weight_decay=DECAY, trust=0.01)
+    for ours_, theirs in zip(*map(jax.tree.leaves, (params, expected)), strict=True):
+        np.testing.assert_allclose(ours_, theirs, rtol=3e-6, atol=3e-6)
+    assert np.abs(params["embedding"] - free["embedding"]).max() > 1e-3
 
 
 def test_schedule_free_judges_the_average():

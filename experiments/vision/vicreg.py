@@ -1,0 +1,30 @@
+r"""VICReg, https://arxiv.org/abs/2105.04906.
+
+    ssljax pretrain --config experiments/vision/vicreg.py --config.data.path=DIR --workdir RUN
+
+imagenet is the paper's recipe of 1,000 epochs with the released code's variance, half of what the
+paper says; cifar10 follows solo-learn (https://jmlr.org/papers/v23/21-1155.html: ResNet-18, 1,000
+epochs, linear 92.1), which has all of it.
+"""
+
+import ml_collections
+
+from experiments.vision.base import run
+from experiments.vision.two_views import BYOL, add_optimizer, add_views, of
+
+
+def get_config(arg: str = "") -> ml_collections.ConfigDict:
+    """One run; arg is a size of experiments/vision/base.py."""
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 10, "cifar10": 1000, "imagenet": 1000},
+            batch_size={"": 256, "imagenet": 2048})
+    add_views(c, arg, BYOL, min_area=0.2, solarise_probability=0.1)
+    c.objective = dict(name="vicreg", **of(
+        arg, dict(dims=(1024, 1024, 1024)), cpu=dict(dims=(512, 512, 512)),
+        cifar10=dict(dims=(2048, 2048, 2048)),
+        imagenet=dict(dims=(8192, 8192, 8192), variance_pair="mean"),
+        smoke=dict(dims=(64, 32))))
+    add_optimizer(
+        c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+        cifar10=dict(name="lars", lr=0.3, weight_decay=1e-4, trust=0.02, clip=True, warmup=0.01),
+        imagenet=dict(name="lars", lr=0.2, weight_decay=1e-6, warmup=0.01))
+    return c
