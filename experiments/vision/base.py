@@ -79,7 +79,7 @@ def judgements(c: ml_collections.ConfigDict, size: str) -> dict:
     Health costs its images a forward pass now and then: under 2 % of the steps between. Probes
     hold all images in memory, which those of ImageNet do not fit.
     """
-    train = dict(c.source.items())
+    train = dict(c.source.items(preserve_field_references=True))
     if size == "smoke":
         test = dict(name="digits", split="test")
     else:
