@@ -13,7 +13,15 @@ import jax.numpy as jnp
 from ssljax.core.types import Batch, Key, Metrics, Model, Objective, Params, PyTree
 from ssljax.families.heads import mlp
 from ssljax.families.health import spread
-from ssljax.families.joint import both_views, branch, first_hits, similarities, unit
+from ssljax.families.joint import (
+    both_views,
+    branch,
+    first_hits,
+    similarities,
+    student_encoder,
+    unit,
+    unmoved,
+)
 from ssljax.nn.loss import cross_entropy
 
 TINY = {"hidden_dim": 32, "out_dim": 16}
@@ -78,11 +86,4 @@ def make(model: Model, *, temperature: float = 0.1, hidden_dim: int = 2048, out_
         metrics = {"positive_first": (hits, weight), "embedding_std": spread(pooled)}
         return nats, (weight, {"stats": stats}, metrics)
 
-    def update(params: Params, extra: PyTree, step: jax.Array) -> tuple[Params, PyTree]:
-        del step
-        return params, extra
-
-    def encoder(params: Params, extra: PyTree) -> tuple[Params, PyTree]:
-        return params["encoder"], extra["stats"]["encoder"]
-
-    return Objective(init, loss, update, encoder, coupled=True)
+    return Objective(init, loss, unmoved, student_encoder, coupled=True)
