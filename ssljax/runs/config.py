@@ -25,6 +25,7 @@ from ssljax.core.source import Packing
 from ssljax.optim.groups import COMMON as OPTIM_WORDS
 from ssljax.optim.groups import read as read_optim
 from ssljax.runs import gin_config
+from ssljax.train.alarm import Action
 
 # Every key a pre-training config may have: its type, and whether it must be there. Values a run can
 # change are all in the experiment file; these are the words it may use.
@@ -40,8 +41,10 @@ KEYS: Mapping[str, tuple[Any, bool]] = {
     "data": (Mapping, False),
     "packing": (Packing, False), "cache": (str, False), "spike_factor": (float, False),
     "max_rejected": (int, False), "rewinds": (int, False), "keep_every": (int, False),
-    "zero1": (bool, False),
+    "zero1": (bool, False), "alarm": (Action, False),
     "keep_best": (str, False), "checkpoint_root": (str, False), "stall_seconds": (float, False)}
+# What runs.evaluators hands over.
+SUPPLIED_TO_EVALS = ("model", "pretext", "plain", "example", "views", "load_encoder", "cache")
 # What a config need not say.
 DEFAULTS: Mapping[str, Any] = {
     "spike_factor": 0.0,        # largest gradient norm over its running mean; 0 does not judge
@@ -51,6 +54,7 @@ DEFAULTS: Mapping[str, Any] = {
     "keep_best": "",            # "LABEL/NAME" of a judgement; "-LABEL/NAME" where higher is better
     "checkpoint_root": "",      # folder or bucket (gs://, s3://) instead of WORKDIR/checkpoints
     "zero1": False,             # split the optimizer's state and update over the data axis too
+    "alarm": "warn",            # on signs of collapse: "warn", "stop" (saves, then fails) or "off"
     "stall_seconds": 300.0,     # a step longer than this is reported with every thread's stack
     "workers": 0, "evals": {}}
 # What may differ when a run is continued: none of it changes the numbers of the steps to come,
@@ -58,7 +62,7 @@ DEFAULTS: Mapping[str, Any] = {
 CHANGEABLE = {"total_steps", "log_steps", "checkpoint_steps", "keep_checkpoints", "evals", "mesh",
               "track",
               "workers", "cache", "max_rejected", "rewinds", "keep_every", "keep_best",
-              "checkpoint_root", "stall_seconds", "zero1"}
+              "checkpoint_root", "stall_seconds", "zero1", "alarm"}
 SPECS = ("source", "pretext", "model", "objective", "schedule")
 DTYPES = ("float32", "bfloat16")
 ALWAYS_TRACKED = ("jsonl", "tensorboard", "progress")     # writers that every run has
@@ -228,8 +232,7 @@ def check_run(config: Mapping[str, Any]) -> None:
     for key in SPECS:
         check_names(key, package_of(key), config[key], ("cache", "total_steps"))
     for label, spec in config.get("evals", {}).items():
-        check_names(f"evals.{label}", "evals", spec,
-                    ("model", "plain", "example", "views", "cache"))
+        check_names(f"evals.{label}", "evals", spec, SUPPLIED_TO_EVALS)
     for label, spec in config.get("track", {}).items():
         check_writer(f"track.{label}", spec)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import jax
 
+from ssljax.core.errors import SsljaxError
 from ssljax.core.types import Batch, Evaluator, PyTree, TrainState
 from ssljax.train.interrupt import interrupted
 from ssljax.train.ledger import Ledger
@@ -44,6 +45,7 @@ class Hooks:
     stop:   step -> exit code when the run is asked to stop
     beat:   (step), once a step, for watchdogs and profilers
     params: state -> the parameters that are judged, such as their average
+    halt:   the error to end the run with once it is saved, None to go on; see train.alarm
     """
 
     save: Callable[[TrainState, int, Mapping[str, float]], None]
@@ -51,6 +53,7 @@ class Hooks:
     stop: Callable[[int], int | None]
     beat: Callable[[int], None] = lambda step: None
     params: Callable[[TrainState], PyTree] = lambda state: state.params
+    halt: Callable[[], SsljaxError | None] = lambda: None
 
 
 def judge(evaluators: Mapping[str, Evaluator], params: PyTree, extra: PyTree) -> dict[str, float]:
@@ -77,6 +80,7 @@ def train(state: TrainState, train_step: TrainStep, batches: Iterator[Batch], *,
     Raises:
         Interrupted: asked to stop; everything is saved.
         DivergedError: the run no longer learns; the last good checkpoint is kept.
+        CollapsedError: the alarm was told to stop the run, and it is saved.
     """
     start = int(state.step)
     ledger.resumed(start)
@@ -114,9 +118,11 @@ def after_step(state: TrainState, step: int, exit_code: int | None, schedule: Sc
 
     Raises:
         Interrupted: asked to stop.
+        CollapsedError: the alarm says so.
     """
+    halted = hooks.halt() if step < schedule.total else None
     due = {n: e for n, e in evaluators.items() if e.every and step % e.every == 0}
-    saves = schedule.saves(step) or exit_code is not None
+    saves = schedule.saves(step) or exit_code is not None or halted is not None
     if not due and not saves:
         return
     meter.flush()       # the device's work ends here, so that it is not counted as saving
@@ -130,9 +136,9 @@ def after_step(state: TrainState, step: int, exit_code: int | None, schedule: Sc
             jax.block_until_ready(state)
             hooks.save(state, step, results)
         ledger.flush()
-    if exit_code is not None and step < schedule.total:
+    if halted or (exit_code is not None and step < schedule.total):
         with ledger.spend("save"):
             hooks.wait()
-        raise interrupted(step, exit_code)
+        raise halted or interrupted(step, exit_code)
     if due:
         meter.restart_clock()

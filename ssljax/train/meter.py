@@ -73,7 +73,8 @@ class Meter:
     def __init__(self, *, start: int, due: Callable[[int], bool], work: Work,
                  writers: Sequence[Writer], learning_rate: Callable[[int], float], ledger: Ledger,
                  gauges: Callable[[], Mapping[str, float]] = dict, max_rejected: int = 20,
-                 on_reject: Callable[[Rejection], None] = lambda rejection: None):
+                 on_reject: Callable[[Rejection], None] = lambda rejection: None,
+                 alarm: Callable[[int, Mapping[str, float]], Mapping[str, float]] | None = None):
         """Begin after step `start`.
 
         Args:
@@ -86,10 +87,12 @@ class Meter:
             gauges: read when logging: device memory, accelerators.
             max_rejected: rejected steps in a row that end the run.
             on_reject: called with every rejected step.
+            alarm: (step, metrics) -> what it adds to them; called with every logged step.
         """
         self._due, self._work, self._writers = due, work, writers
         self._learning_rate, self._ledger, self._gauges = learning_rate, ledger, gauges
         self._max_rejected, self._on_reject = max_rejected, on_reject
+        self._alarm = alarm or (lambda step, scalars: {})
         # A thread waits for each step, so that the time it ended is known to the host exactly.
         self._waiter = ThreadPoolExecutor(1, thread_name_prefix="meter")
         self._running: collections.deque[tuple[int, StepMetrics, Future[float]]]
@@ -160,6 +163,7 @@ class Meter:
         host = dict(jax.device_get(metrics))
         norms = host.pop("norms", {})
         scalars = {name: float(x) for name, x in host.items() if name != "in_a_row"}
+        scalars |= self._alarm(step, scalars)
         scalars |= self._rates(step, now)
         for kind, blocks in norms.items():
             scalars[kind] = scalars.get(kind, global_norm(blocks))

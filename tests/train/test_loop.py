@@ -8,6 +8,7 @@ import pytest
 
 from ssljax.core.errors import Interrupted
 from ssljax.core.types import Evaluator, TrainState, Writer
+from ssljax.train.alarm import CollapsedError
 from ssljax.train.ledger import Ledger
 from ssljax.train.loop import Hooks, Schedule, train
 from ssljax.train.meter import DivergedError, Meter, Work
@@ -25,7 +26,7 @@ def counting_step(*, loss=lambda step: 1.0, in_a_row=lambda step: 0):
 
 
 def run(step, *, start=0, total=10, log=2, checkpoint=4, evaluators=None, stop=lambda step: None,
-        work=None, max_rejected=3, wait=lambda: None):
+        work=None, max_rejected=3, wait=lambda: None, bell=None):
     logged, saved, rejected = [], [], []
     state = TrainState(jnp.int32(start), {}, {}, {}, {}, None)
     schedule, ledger, error = Schedule(total, log, checkpoint), Ledger(None, total=total), None
@@ -33,12 +34,13 @@ def run(step, *, start=0, total=10, log=2, checkpoint=4, evaluators=None, stop=l
         start=start, due=schedule.logs, work=work or Work(5, "tokens"), ledger=ledger,
         writers=[Writer(lambda step, scalars: logged.append((step, scalars)), lambda: None)],
         learning_rate=lambda step: step / 10, max_rejected=max_rejected,
-        on_reject=lambda rejection: rejected.append(rejection.step))
-    hooks = Hooks(lambda state, step, metrics: saved.append((step, metrics)), wait, stop)
+        on_reject=lambda rejection: rejected.append(rejection.step), alarm=bell and bell.hear)
+    hooks = Hooks(lambda state, step, metrics: saved.append((step, metrics)), wait, stop,
+                  halt=bell.verdict if bell else lambda: None)
     try:
         train(state, step, iter(range(start, 99)), schedule=schedule, hooks=hooks, meter=meter,
               ledger=ledger, evaluators=evaluators or {})
-    except (Interrupted, DivergedError) as err:
+    except (Interrupted, DivergedError, CollapsedError) as err:
         error = err
     finally:
         meter.close()

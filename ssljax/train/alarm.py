@@ -1,0 +1,207 @@
+"""An alarm for collapse that sees what a run logs, and never what the run is.
+
+A collapsed method often looks well: its loss falls, to that of a network that says one thing about
+every image. What it logs tells (families.health): features that no longer vary, assignments to one
+prototype or to all alike, a loss that stopped, gradients that vanished. Each is a rule about one
+logged number; the alarm fires when a rule has held for some logged steps in a row, so that the
+first steps and single bad batches do not. Nothing here knows the method, the model or the data.
+"""
+
+import collections
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Literal, NamedTuple
+
+from absl import logging
+
+from ssljax.core.errors import SsljaxError
+
+Action = Literal["warn", "stop", "off"]
+FIRST, RECENT = 5, 12           # logged values of each number that rules may look at
+
+
+class Series(NamedTuple):
+    """The values of one logged number: the run's first ones, and the latest, the last one last."""
+
+    first: Sequence[float]
+    recent: Sequence[float]
+
+
+class Rule(NamedTuple):
+    """A sign of collapse.
+
+    metrics: which logged numbers it is about, with wildcards
+    holds:   (series, the other numbers of this step) -> whether the sign is there
+    patience: logged steps in a row for which it must be
+    meaning: what it says
+    usually: what causes it
+    try_:    what helps
+    """
+
+    metrics: str
+    holds: Callable[[Series, Mapping[str, float]], bool]
+    patience: int
+    meaning: str
+    usually: str
+    try_: str
+
+
+class Alarm(NamedTuple):
+    """A rule that has held for its patience: at `step`, since `since`, about `metric`."""
+
+    step: int
+    metric: str
+    value: float
+    since: int
+    rule: Rule
+
+    def __str__(self) -> str:
+        """Say what was seen, since when, why that happens, and what to try."""
+        return (f"Step {self.step}: {self.metric} = {self.value:.4g} since step {self.since}: "
+                f"{self.rule.meaning}. Usually {self.rule.usually}; try {self.rule.try_}.")
+
+
+class CollapsedError(SsljaxError):
+    """The alarm ended a run that it says has collapsed; its state is saved."""
+
+
+def middle(values: Sequence[float]) -> float:
+    """Return the median of at least one value."""
+    return sorted(values)[len(values) // 2]
+
+
+def is_low(series: Series, others: Mapping[str, float]) -> bool:
+    """Say whether features hardly vary: by themselves, or beside how the run began."""
+    del others
+    now = series.recent[-1]
+    return now < 0.02 or now < 0.2 * max(series.first)
+
+
+def uses_one(series: Series, others: Mapping[str, float]) -> bool:
+    """Say whether nearly every image goes to one or two prototypes, whatever their number."""
+    del others
+    return series.recent[-1] > 0.85
+
+
+def says_nothing(series: Series, others: Mapping[str, float]) -> bool:
+    """Say whether every assignment is as good as uniform."""
+    del others
+    return series.recent[-1] > 0.998
+
+
+def is_still(series: Series, others: Mapping[str, float]) -> bool:
+    """Say whether a number no longer moves, not even by what the batch changes."""
+    del others
+    values = series.recent
+    if len(values) < 10:
+        return False
+    return max(values) - min(values) < 1e-4 * max(abs(middle(values)), 1e-8)
+
+
+def is_solved(series: Series, others: Mapping[str, float]) -> bool:
+    """Say whether the loss is a thousandth of what it began with: nothing real is that easy."""
+    del others
+    return abs(series.recent[-1]) < 1e-3 * abs(middle(series.first))
+
+
+def vanished(series: Series, others: Mapping[str, float]) -> bool:
+    """Say whether gradients are a thousandth of what they were at first."""
+    del others
+    return series.recent[-1] < 1e-3 * middle(series.first)
+
+
+RULES = (
+    Rule("*_std", is_low, 3, "embeddings of all images are nearly one vector",
+         "a missing stop-gradient or predictor, a learning rate far too high, or a weight of the "
+         "variance that is too small",
+         "a lower optim.lr, a longer schedule.warmup_steps, and the method's own defaults"),
+    Rule("*_kl_uniform", uses_one, 3, "nearly all images are assigned to one prototype",
+         "assignments that nothing keeps even (no centring, no Sinkhorn), or a teacher that "
+         "follows too fast",
+         "a centre with less momentum or centring='sinkhorn', and a teacher momentum nearer 1"),
+    Rule("*_entropy", says_nothing, 6, "every image is assigned to all prototypes alike",
+         "a teacher temperature that is too high, or features that no longer vary",
+         "a lower teacher temperature and a lower optim.lr"),
+    Rule("loss", is_still, 1, "the loss does not move, not even from batch to batch",
+         "a network whose output no longer depends on its input",
+         "a lower optim.lr, a longer schedule.warmup_steps, and clip_norm"),
+    Rule("loss", is_solved, 3, "the loss is a thousandth of what it was",
+         "a shortcut: outputs that shrink to nothing, or all views answered alike",
+         "the terms that keep embeddings apart: their weight, the predictor, the stop-gradient"),
+    Rule("grad_norm", vanished, 3, "gradients are a thousandth of what they were",
+         "a network whose output no longer depends on its input",
+         "a lower optim.lr, and a look at the metrics of collapse beside it"),
+)
+
+
+def signs(history: Mapping[str, Series], rules: Sequence[Rule] = RULES) -> list[tuple[int, str]]:
+    """Return (number of the rule, metric) for every sign that is there at the latest step."""
+    latest = {name: series.recent[-1] for name, series in history.items()}
+    return [(number, name) for number, rule in enumerate(rules)
+            for name, series in history.items()
+            if fnmatchcase(name, rule.metrics) and rule.holds(series, latest)]
+
+
+class Watch:
+    """Takes the numbers of every logged step in turn; says which alarms begin with it."""
+
+    def __init__(self, rules: Sequence[Rule] = RULES):
+        """Begin where nothing has been seen."""
+        self._rules = rules
+        self._history: dict[str, Series] = {}
+        self._since: dict[tuple[int, str], tuple[int, int]] = {}    # sign -> first step, how often
+
+    def __call__(self, step: int, scalars: Mapping[str, float]) -> list[Alarm]:
+        """Return the alarms whose patience ended at this step; each is told once while it lasts."""
+        for name, value in scalars.items():
+            if not any(fnmatchcase(name, rule.metrics) for rule in self._rules):
+                continue
+            series = self._history.setdefault(name, Series([], collections.deque(maxlen=RECENT)))
+            if math.isfinite(value):
+                series.recent.append(value)
+                if len(series.first) < FIRST:
+                    series.first.append(value)
+        seen = {name: s for name, s in self._history.items() if len(s.first) == FIRST}
+        there = signs(seen, self._rules)
+        self._since = {sign: self._since.get(sign, (step, 0)) for sign in there}
+        self._since = {sign: (since, times + 1) for sign, (since, times) in self._since.items()}
+        return [Alarm(step, name, self._history[name].recent[-1], since, self._rules[number])
+                for (number, name), (since, times) in self._since.items()
+                if times == self._rules[number].patience]
+
+    def lasting(self) -> int:
+        """Return how many alarms there are now, begun or lasting."""
+        return sum(times >= self._rules[number].patience
+                   for (number, _), (_, times) in self._since.items())
+
+
+class Bell:
+    """What a run does about its alarms: a line in the log, and with "stop" the end."""
+
+    def __init__(self, action: Action, *, log: bool = True):
+        """Begin silent.
+
+        Args:
+            action: "warn" logs, "stop" ends the run as well, "off" does not even look.
+            log: whether this process logs; each decides alike, since all see the same numbers.
+        """
+        self._watch, self._action, self._log = Watch(), action, log
+        self._reason: Alarm | None = None
+
+    def hear(self, step: int, scalars: Mapping[str, float]) -> dict[str, float]:
+        """Take the numbers of a logged step; return {"alarms": how many there are now}."""
+        if self._action == "off":
+            return {}
+        for alarm in self._watch(step, scalars):
+            self._reason = self._reason or alarm
+            if self._log:
+                logging.warning("Collapse alarm. %s", alarm)
+        return {"alarms": float(self._watch.lasting())}
+
+    def verdict(self) -> CollapsedError | None:
+        """Return the error to end the run with, once its state is saved; None to go on."""
+        if self._action != "stop" or self._reason is None:
+            return None
+        return CollapsedError(f"{self._reason} Stopped and saved because alarm = 'stop'; continue "
+                              "with --config.alarm=warn if this is no collapse.")
