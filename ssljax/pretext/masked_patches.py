@@ -4,7 +4,7 @@ The augmentations of MAE, https://arxiv.org/abs/2111.06377 (appendix A.1): crop 
 Masks are random as MAE's, blocks as BEiT's (also of data2vec), or what is left around blocks, as
 data2vec 2's; always of exactly the same number of patches. Reads records {"image": a file's bytes
 or uint8 [H, W, C], "id"}; the device part replaces image by float32 [size, size, C] and adds hidden
-bool [N].
+bool [N], or [M, N] with M masks of one crop.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,9 +27,10 @@ Kind = Literal["random", "block", "inverse_block"]
 
 
 def make(*, size: int, patch_size: int, ratio: float = 0.75, kind: Kind = "random", block: int = 0,
-         source_size: int = 0, channels: int = 3, min_area: float = 0.2, max_area: float = 1.0,
-         host_crop: HostCrop = "centre", method: Method = "cubic", flip_probability: float = 0.5,
-         mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.5,)) -> Pretext:
+         masks: int = 1, source_size: int = 0, channels: int = 3, min_area: float = 0.2,
+         max_area: float = 1.0, host_crop: HostCrop = "centre", method: Method = "cubic",
+         flip_probability: float = 0.5, mean: Sequence[float] = (0.5,),
+         std: Sequence[float] = (0.5,)) -> Pretext:
     """Return the pretext.
 
     Args:
@@ -41,6 +42,7 @@ def make(*, size: int, patch_size: int, ratio: float = 0.75, kind: Kind = "rando
         block: of "random" the side of what is hidden together, in patches (SimMIM: 2 of 16
             pixels); of "block" the patches of the smallest; of "inverse_block" the side of a
             visible one, in patches. 0 means 1, 16 (or less where fewer are hidden), and 3.
+        masks: M, of one crop, for methods that read several (data2vec 2); 1 gives hidden [N].
         source_size: height and width of images as they reach the device; `size` unless told.
         channels: 1 or 3.
         min_area: smallest fraction of the image that a crop covers.
@@ -55,6 +57,8 @@ def make(*, size: int, patch_size: int, ratio: float = 0.75, kind: Kind = "rando
     Raises:
         ConfigError: nothing is hidden or nothing visible, or blocks do not divide the image.
     """
+    if masks < 1:
+        raise ConfigError(f"pretext masks {masks}: expected at least 1.")
     areas, on_host = (min_area, max_area), host_crop == "random"
     images = image_format(source_size, size, channels, mean, std, crops=int(on_host), areas=areas)
     mask = mask_of(kind, patch_grid(size, patch_size), ratio, block)
@@ -67,7 +71,8 @@ def make(*, size: int, patch_size: int, ratio: float = 0.75, kind: Kind = "rando
         else:
             image = random_crop(k_crop, image, size=size, areas=areas, method=method)
         image = random_flip(k_flip, image, probability=flip_probability)
-        return {"image": standardise(image, images.mean, images.std), "hidden": mask(k_mask)}
+        hidden = mask(k_mask) if masks == 1 else jax.vmap(mask)(jax.random.split(k_mask, masks))
+        return {"image": standardise(image, images.mean, images.std), "hidden": hidden}
 
     return Pretext(images.example, images.plain, views, images.spec())
 

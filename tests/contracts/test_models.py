@@ -19,6 +19,8 @@ B = 4
 RANDOM = np.random.default_rng(0)
 # What each network reads, of the smallest useful size.
 INPUTS = {
+    "conv_decoder": {"sequence": RANDOM.normal(size=(B, 2, 16)).astype(np.float32),
+                     "visible": np.tile(np.array([0, 3], np.int32), (B, 1))},
     "gpt": {"tokens": RANDOM.integers(0, 64, (B, 8)).astype(np.int32)},
     "pixel_gpt": {"image": RANDOM.uniform(-1, 1, (B, 8, 8, 1)).astype(np.float32)},
     "vit": {"image": RANDOM.normal(size=(B, 8, 8, 1)).astype(np.float32)},
