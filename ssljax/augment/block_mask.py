@@ -6,9 +6,9 @@ aspect are hidden until enough patches are. Baevski et al. 2022, https://arxiv.o
 
 Written without that loop, so that shapes are static and the count may be drawn per example: a
 fixed number of blocks is drawn, patches are ordered by the first block that covers them and within
-it by the distance to its centre, and the first `count` are taken. The last block is thereby cut to
-what is missing around its centre, where BEiT draws until one fits; patches that no block covers
-come last, at random.
+it by the distance to a random point of it, and the first `count` are taken. The last block is
+thereby cut to what is missing around that point, where BEiT draws until one fits; patches that no
+block covers come last, at random.
 """
 
 import math
@@ -31,16 +31,16 @@ def first_patches(key: Key, grid: int, sides: jax.Array, count: jax.Array | int)
         sides: float32 [K, 2], heights and widths of blocks in whole patches.
         count: int [], how many.
     """
-    k_corner, k_rest = jax.random.split(key)
+    k_corner, k_point, k_rest = jax.random.split(key, 3)
     room = grid - sides + 1
     corner = jnp.floor(jax.random.uniform(k_corner, sides.shape) * room)
     corner = jnp.minimum(corner, room - 1)                       # rounding may reach the end
     axis = jnp.arange(grid, dtype=jnp.float32)
     inside = [(axis >= corner[:, i, None]) & (axis < (corner + sides)[:, i, None]) for i in (0, 1)]
     covered = inside[0][:, :, None] & inside[1][:, None, :]                          # [K, I, J]
-    centre = corner + (sides - 1) / 2
-    away = [((axis - centre[:, i, None]) / sides[:, i, None]) ** 2 for i in (0, 1)]
-    within = away[0][:, :, None] + away[1][:, None, :]           # at most 1/2 in a block
+    point = corner + jax.random.uniform(k_point, sides.shape) * (sides - 1)
+    away = [((axis - point[:, i, None]) / sides[:, i, None]) ** 2 / 2 for i in (0, 1)]
+    within = away[0][:, :, None] + away[1][:, None, :]           # below 1 in a block
     number = jnp.arange(len(sides), dtype=jnp.float32)[:, None, None]
     order = jnp.min(jnp.where(covered, number + within, jnp.inf), axis=0).reshape(-1)
     rest = len(sides) + jax.random.uniform(k_rest, order.shape)

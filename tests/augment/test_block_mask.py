@@ -74,16 +74,16 @@ def test_one_block_that_suffices_is_hidden_whole_and_lies_anywhere():
     assert {r for r, _ in corners} == set(range(12)) and {c for _, c in corners} == set(range(10))
 
 
-def test_a_block_is_cut_around_its_centre_and_the_rest_is_filled_at_random():
+def test_a_block_is_cut_to_one_piece_and_the_rest_is_filled_at_random():
     first = jax.jit(lambda sides, count: first_patches(KEYS[0], GRID, sides, count))
-    cut = np.asarray(first(jnp.array([[5.0, 5.0]]), 9)).reshape(GRID, GRID)
-    rows, columns = np.flatnonzero(cut.any(1)), np.flatnonzero(cut.any(0))
-    assert len(rows) == len(columns) == 3
+    whole, cut = (np.asarray(first(jnp.array([[6.0, 6.0]]), n)) for n in (36, 9))
+    assert cut.sum() == 9 and (whole & cut).sum() == 9
+    assert borders(cut) <= 16                       # of nine alone in the open: 36
     assert first(jnp.array([[2.0, 2.0]]), 50).sum() == 50
 
 
 def test_every_patch_is_hidden_sometimes():
-    """Corners seldom, as in BEiT: few places of a block cover them."""
+    """Corners seldom: few places of a block cover them. BEiT's loop gives 0.05 to 0.70 here."""
     share = same(78).mean(0)
     assert share.min() > 0
-    assert share.max() < 0.75
+    assert share.max() < 0.8
