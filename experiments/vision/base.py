@@ -90,3 +90,11 @@ def judgements(c: ml_collections.ConfigDict, size: str) -> dict:
     health = dict(name="health", source=train, images=probes, groups=probes // 4,
                   views_per_image=4, every=every)
     return dict(health=health, **labels if size not in ("", "imagenet") else {})
+
+
+def add_held_out(c: ml_collections.ConfigDict, size: str) -> None:
+    """Judge the method's own task on test images too, where a size has them."""
+    if "linear" in c.evals:
+        test = dict(c.evals.linear.test_source.items(preserve_field_references=True))
+        c.evals.held_out = dict(name="held_out", source=test,
+                                batch_size=32 if size == "smoke" else 128)

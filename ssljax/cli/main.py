@@ -21,7 +21,7 @@ VERBS = {
     "evaluate": "judge a checkpoint on held-out data, next to honest baselines",
     "export": "turn a checkpoint into an artefact that runs without this repository",
     "serve": "answer HTTP requests from an artefact",
-    "generate": "continue a prompt from an artefact, in the shell",
+    "generate": "continue a prompt from an artefact, or draw images from a run, in the shell",
     "report": "write report.html and report.json of a workdir",
 }
 # What to install where a verb meets a package that is absent.

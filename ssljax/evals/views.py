@@ -51,11 +51,12 @@ def whole_views(views: Callable[[Key, Example], Example], key: Key, batch: Batch
                 shape: tuple[int, ...]) -> list[jax.Array]:
     """Return the views of a batch that are images as the network reads them, [B, *shape] each.
 
-    Smaller crops, tiles and pairs of patches are not: a network may read them otherwise.
+    Smaller crops, tiles and pairs of patches are not: a network may read them otherwise. Nor is
+    the noise of flow matching, which no image is in.
     """
     made = with_views(views, key, batch)
-    return [x for _, x in sorted(made.items())
-            if x.shape[1:] == shape and jnp.issubdtype(x.dtype, jnp.floating)]
+    return [x for name, x in sorted(made.items())
+            if name != "noise" and x.shape[1:] == shape and jnp.issubdtype(x.dtype, jnp.floating)]
 
 
 def view_extractor(model: Model, views: Callable[[Key, Example], Example], probes: Probes, *,

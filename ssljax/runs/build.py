@@ -13,7 +13,7 @@ from ssljax.core.config import resolve
 from ssljax.core.errors import ConfigError, DataError
 from ssljax.core.source import Source, Vocabulary
 from ssljax.core.tokenizer import Tokenizer
-from ssljax.core.types import Evaluator, Key, Model, Objective, Pretext, TrainState
+from ssljax.core.types import Key, Model, Objective, Pretext, TrainState
 from ssljax.data.mixture import make_schedule
 from ssljax.data.packing import packed
 from ssljax.data.stream import Stream
@@ -55,7 +55,7 @@ def build_method(config: Mapping[str, Any]) -> Method:
                         total_steps=config["total_steps"])
     pretext = resolve("pretext", config["pretext"])
     schedule = resolve("schedules", config["schedule"], config["total_steps"])
-    tx = compose(config["optim"], schedule, model.lr_scales)
+    tx = compose(config["optim"], schedule, model.lr_scales, config["total_steps"])
     init = init_fn(objective, tx, pretext.views, pretext.spec, config["batch_size"])
     outside = dotted_names(config["model"]) + dotted_names(config["objective"])
     layout = Layout(partition(outside), config.get("zero1", False))
@@ -167,15 +167,6 @@ def build_stream(config: Mapping[str, Any], pretext: Pretext) -> Stream:
     schedule = make_schedule([(step * size, weights) for step, weights in mixture.stages])
     return Stream(parts, pretext.example, size, config["seed"], schedule,
                   {"pretext": hash_plain(config["pretext"])[:12]})
-
-
-def build_evaluators(config: Mapping[str, Any], method: Method) -> dict[str, Evaluator]:
-    """Return label -> evaluator of a plain config."""
-    return {label: resolve("evals", spec, method.objective, where=f"evals.{label}",
-                           model=method.model, plain=method.pretext.plain,
-                           example=method.pretext.example, views=method.pretext.views,
-                           cache=cache_folder(config))
-            for label, spec in config.get("evals", {}).items()}
 
 
 def work_per_step(config: Mapping[str, Any], pretext: Pretext) -> tuple[int, str]:

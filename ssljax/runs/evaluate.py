@@ -26,6 +26,7 @@ from ssljax.core.types import Judgement
 from ssljax.runs import baselines
 from ssljax.runs.build import cache_folder, load_source
 from ssljax.runs.compare import against
+from ssljax.runs.evaluators import build_evaluators
 from ssljax.runs.restore import Restored, load_run
 
 NAME = "evaluation.json"
@@ -53,7 +54,8 @@ def evaluate(run_dir: str | Path, *, step: int | None = None) -> dict[str, Any]:
         raise ConfigError(f"The config of {run_dir} has no evals; add for example evals.text = "
                           'dict(name="bits_per_byte", source=..., seq_len=...).')
     store = read(run_dir)
-    judged = {label: judge(run, label, spec) for label, spec in specs.items()}
+    judged = {label: as_data(evaluator.run(run.params, run.extra))
+              for label, evaluator in build_evaluators(run.config, run).items()}
     text = {label: spec for label, spec in specs.items() if spec["name"] == "bits_per_byte"}
     train = load_source(run.config) if text else None
     # Ids of a stream or a column may have no text to count: then there are no baselines.
@@ -81,14 +83,6 @@ def read(run_dir: str | Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as err:
         logging.warning("%s is damaged (%s); writing it anew.", path, err)
         return empty
-
-
-def judge(run: Restored, label: str, spec: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """Return what one evaluator says of a run, as plain data."""
-    evaluator = resolve("evals", spec, run.objective, where=f"evals.{label}", model=run.model,
-                        plain=run.pretext.plain, example=run.pretext.example,
-                        views=run.pretext.views, cache=cache_folder(run.config))
-    return as_data(evaluator.run(run.params, run.extra))
 
 
 def as_data(judgement: Judgement) -> dict[str, dict[str, float | None]]:

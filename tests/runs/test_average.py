@@ -10,9 +10,10 @@ from data_pipelines.run import curate
 from experiments.gpt import quickstart
 from ssljax.core.tree import named_leaves
 from ssljax.optim.average import evaluation_params
-from ssljax.runs.build import build_evaluators, build_method
+from ssljax.runs.build import build_method
 from ssljax.runs.config import to_plain
 from ssljax.runs.evaluate import evaluate
+from ssljax.runs.evaluators import build_evaluators
 from ssljax.runs.export import host_weights
 from ssljax.runs.pretrain import pretrain
 from ssljax.runs.restore import load_run
