@@ -17,11 +17,12 @@ PARTITION: dict[str, tuple[Axes, ...]] = {
     "w_up_e": ("expert", "fsdp", "tensor"),       # [E, D, F]
     "w_gate_e": ("expert", "fsdp", "tensor"),     # [E, D, F]
     "w_down_e": ("expert", "tensor", "fsdp"),     # [E, F, D]
+    "w_conv": (None, None, None, "fsdp"),         # [K, K, C, F]
     "embedding": ("tensor", None),                # [V, D]; two sharded axes would rematerialise
     "w_patch": (None, "fsdp"),                    # [P, D]
     "mask_token": (None, None),                   # [1, D]
     "class_token": (None, None),                  # [1, D]
     "register_tokens": (None, None),              # [R, D]
     "scale": (None,), "bias": (None,), "b_up": ("tensor",), "b_down": (None,), "b_patch": (None,),
-    "gamma_attention": (None,), "gamma_mlp": (None,),
+    "b_conv": (None,), "gamma_attention": (None,), "gamma_mlp": (None,),
 }

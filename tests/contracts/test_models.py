@@ -1,6 +1,7 @@
 """What every network promises, whatever reads it."""
 
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssljax.core import sharding
-from ssljax.core.config import resolve
+from ssljax.core.config import find_make, resolve
 from ssljax.core.errors import ConfigError
 from ssljax.core.tree import named_leaves
 from ssljax.core.types import Model
@@ -23,6 +24,7 @@ INPUTS = {
                      "visible": np.tile(np.array([0, 3], np.int32), (B, 1))},
     "gpt": {"tokens": RANDOM.integers(0, 64, (B, 8)).astype(np.int32)},
     "pixel_gpt": {"image": RANDOM.uniform(-1, 1, (B, 8, 8, 1)).astype(np.float32)},
+    "resnet": {"image": RANDOM.normal(size=(B, 8, 8, 1)).astype(np.float32)},
     "vit": {"image": RANDOM.normal(size=(B, 8, 8, 1)).astype(np.float32)},
     "vit_decoder": {"sequence": RANDOM.normal(size=(B, 2, 16)).astype(np.float32),
                     "visible": np.tile(np.array([0, 3], np.int32), (B, 1))},
@@ -32,12 +34,14 @@ INPUTS = {
                                          (B, 1, 1))},
 }
 every_model = pytest.mark.parametrize("name", sorted(INPUTS))
+stacked = [name for name in sorted(INPUTS)
+           if "layers" in inspect.signature(find_make("models", name)).parameters]
 
 
 def build(name: str, **options) -> tuple[Model, dict, dict]:
     model = resolve("models", {**tiny("models", name), **options})
-    params, _ = model.init(jax.random.key(0), INPUTS[name])
-    return model, params, INPUTS[name]
+    params, stats = model.init(jax.random.key(0), INPUTS[name])
+    return model._replace(apply=functools.partial(model.apply, stats=stats)), params, INPUTS[name]
 
 
 def gradient(model: Model, params: dict, inputs: dict) -> list[jax.Array]:
@@ -89,7 +93,7 @@ def test_jit_equals_no_jit(name):
         np.testing.assert_allclose(fast[key], slow[key], rtol=1e-4, atol=1e-5, err_msg=key)
 
 
-@every_model
+@pytest.mark.parametrize("name", stacked)
 @pytest.mark.parametrize("options", [{"layers": "unroll"}, {"remat": "full"}, {"remat": "dots"},
                                      {"layers": "unroll", "remat": "full"}], ids=str)
 def test_scanned_unrolled_and_rematerialised_are_one_network(name, options):
@@ -115,7 +119,8 @@ def test_computes_in_the_dtype_of_its_parameters(name):
     model, params, inputs = build(name)
     half = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
     lowered = jax.jit(model.apply).lower(half, inputs).as_text()
-    products = [line for line in lowered.splitlines() if "stablehlo.dot_general" in line]
+    products = [line for line in lowered.splitlines()
+                if "stablehlo.dot_general" in line or "stablehlo.convolution" in line]
     wide = [line for line in products if "bf16" not in line]
     # Attention's logits are float32 by design; every other product is bfloat16.
     assert products
