@@ -20,15 +20,10 @@ from ssljax.data.pipeline import batches
 from ssljax.data.skips import Skips
 from ssljax.data.stream import Stream
 from ssljax.optim.average import evaluation_params
-from ssljax.runs.build import (
-    Method,
-    build_evaluators,
-    build_method,
-    build_stream,
-    build_train_step,
-)
+from ssljax.runs.build import Method, build_method, build_stream, build_train_step
 from ssljax.runs.config import check_run, checkpoint_root, with_defaults
 from ssljax.runs.distributed import first_process_decides, leaving_on
+from ssljax.runs.evaluators import build_evaluators
 from ssljax.runs.instruments import make_meter, work_of
 from ssljax.runs.tracking import make_writers
 from ssljax.runs.workdir import (
@@ -38,6 +33,7 @@ from ssljax.runs.workdir import (
     read_skips,
     rejection_log,
 )
+from ssljax.train.alarm import Bell
 from ssljax.train.checkpoint import Checkpoints
 from ssljax.train.interrupt import stop_requests
 from ssljax.train.ledger import Ledger
@@ -153,6 +149,7 @@ def pretrain(config: Mapping[str, Any], workdir: pathlib.Path, *,
         DataError: the data is missing or damaged.
         CheckpointError: a checkpoint cannot be written, or is of another run.
         DivergedError: too many steps in a row were rejected, and no rewind is left.
+        CollapsedError: the alarm was told to stop the run; saved.
         Interrupted: asked to stop; saved.
     """
     began = time.perf_counter()
@@ -233,8 +230,10 @@ def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainStat
                    place=lambda batch: sharding.place_batch(run.mesh, batch),
                    workers=config["workers"], skips=skips)
     stack.callback(rows.close)
+    bell = Bell(config["alarm"], log=jax.process_index() == 0)
     meter = make_meter(config, work, start=start, due=schedule.logs, writers=writers,
-                       ledger=ledger, learning_rate=method.learning_rate, counts=rows.gauges,
+                       ledger=ledger, alarm=bell.hear, counts=rows.gauges,
+                       learning_rate=method.learning_rate,
                        on_reject=rejection_log(workdir, config["seed"], skips))
     stack.callback(meter.close)
     watchdog = stack.enter_context(watching(workdir, config["stall_seconds"]))
@@ -247,7 +246,8 @@ def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainStat
 
     save = saver(config, checkpoints, fingerprint, skips)
     hooks = Hooks(save, checkpoints.wait, stack.enter_context(stop_requests()), beat,
-                  lambda state: evaluation_params(state.opt_state, state.params))
+                  lambda state: evaluation_params(state.opt_state, state.params),
+                  halt=bell.verdict)
     with leaving_on(jax.errors.JaxRuntimeError):
         state = train(state, make_program(run.train_step, ledger), rows, schedule=schedule,
                       hooks=hooks, meter=meter, ledger=ledger,
