@@ -23,20 +23,22 @@ Part = tuple[str, float]      # group label, factor of the learning rate
 
 
 def compose(spec: Mapping[str, Any], schedule: optax.Schedule,
-            lr_scales: Mapping[str, float] | None = None) -> optax.GradientTransformation:
+            lr_scales: Mapping[str, float] | None = None,
+            total_steps: int = 0) -> optax.GradientTransformation:
     """Return the optimizer of a config.
 
     Args:
         spec: name and keywords of the rule, with clip_norm, average and groups.
         schedule: step -> fraction of the learning rate.
         lr_scales: regular expression of a weight's last name -> factor of its learning rate.
+        total_steps: of the run, for rules that need them beside the schedule.
 
     Raises:
         ConfigError: the config cannot work; when the state is made, also if a group matches no
             weight or two match one.
     """
     recipe, lr_scales = read(spec), dict(lr_scales or {})
-    tx = by_group(recipe, schedule, lr_scales)
+    tx = by_group(recipe, schedule, lr_scales, total_steps)
     if recipe.clip_norm:
         tx = optax.chain(optax.clip_by_global_norm(recipe.clip_norm), tx)
     if any(group.rule is None for group in recipe.groups.values()):
@@ -53,15 +55,16 @@ def frozen(recipe: Recipe, tree: PyTree) -> PyTree:
 
 
 def by_group(recipe: Recipe, schedule: optax.Schedule,
-             lr_scales: Mapping[str, float]) -> optax.GradientTransformation:
+             lr_scales: Mapping[str, float], total_steps: int) -> optax.GradientTransformation:
     """Return the optimizer that hands every weight to its group's rule."""
     if not recipe.groups and not lr_scales:
-        return resolve("optim", recipe.rule, schedule)
+        return resolve("optim", recipe.rule, schedule, total_steps=total_steps)
 
     def parts(tree: PyTree) -> optax.GradientTransformationExtraArgs:
         names = assign(recipe, named_leaves(tree))
         chosen = {weight: (label, factor(weight, lr_scales)) for weight, label in names.items()}
-        rules = {title(part): rule_of(recipe, part, schedule) for part in set(chosen.values())}
+        rules = {title(part): rule_of(recipe, part, schedule, total_steps)
+                 for part in set(chosen.values())}
         labels = [title(part) for part in chosen.values()]
         return optax.partition(rules, jax.tree.unflatten(jax.tree.structure(tree), labels))
 
@@ -86,7 +89,8 @@ def title(part: Part) -> str:
     return label if scale == 1 else f"{label}*{scale:g}"
 
 
-def rule_of(recipe: Recipe, part: Part, schedule: optax.Schedule) -> optax.GradientTransformation:
+def rule_of(recipe: Recipe, part: Part, schedule: optax.Schedule,
+            total_steps: int) -> optax.GradientTransformation:
     """Return the rule of a part."""
     label, scale = part
     rule = recipe.rule if label == MAIN else recipe.groups[label].rule
@@ -97,6 +101,8 @@ def rule_of(recipe: Recipe, part: Part, schedule: optax.Schedule) -> optax.Gradi
             raise ConfigError(f"The model asks for learning rates by width (mup_base_width), which "
                               f"are derived for {', '.join(ADAM_LIKE)}; optim is {rule['name']!r}.")
         rule = scaled(rule, scale)
-        if rule.get("weight_decay"):
-            rule = {**rule, "weight_decay": rule["weight_decay"] / scale}
-    return resolve("optim", rule, schedule, where=f"optim.groups.{label}")
+        decays = {key: rule[key] / scale for key in ("weight_decay", "final_weight_decay")
+                  if rule.get(key)}
+        rule = {**rule, **decays}
+    return resolve("optim", rule, schedule, where=f"optim.groups.{label}",
+                   total_steps=total_steps)

@@ -29,8 +29,8 @@ def descend(schedule: optax.Schedule, lr: float) -> optax.GradientTransformation
     return optax.scale_by_learning_rate(lambda step: lr * schedule(step))
 
 
-def decay_and_descend(schedule: optax.Schedule, lr: float, weight_decay: float,
+def decay_and_descend(schedule: optax.Schedule, lr: float, weight_decay: float | optax.Schedule,
                       no_decay: str) -> optax.GradientTransformation:
-    """Add `weight_decay` times the weights that decay to the direction, and descend."""
+    """Add `weight_decay`, which may depend on the step, times what decays, and descend."""
     return optax.chain(optax.add_decayed_weights(weight_decay, all_but(no_decay)),
                        descend(schedule, lr))
