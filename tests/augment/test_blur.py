@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.ndimage
 
 from ssljax.augment.blur import gaussian_blur, random_blur
 
@@ -26,6 +27,13 @@ def test_equals_the_loop():
     for sigma, radius in ((0.7, 1), (1.5, 3)):
         np.testing.assert_allclose(gaussian_blur(jnp.asarray(IMAGE), sigma, radius=radius),
                                    reference(sigma, radius), atol=1e-5)
+
+
+def test_equals_scipy_where_the_border_is_far():
+    image = np.random.default_rng(1).random((40, 31, 1)).astype(np.float32)
+    expected = scipy.ndimage.gaussian_filter(image[..., 0].astype(np.float64), 1.3, radius=4)
+    blurred = gaussian_blur(jnp.asarray(image), 1.3, radius=4)[..., 0]
+    np.testing.assert_allclose(blurred[4:-4, 4:-4], expected[4:-4, 4:-4], atol=1e-6)
 
 
 def test_a_flat_image_stays_flat_up_to_the_border():

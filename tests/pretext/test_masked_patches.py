@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.core import sharding
 from ssljax.core.errors import ConfigError
 from ssljax.core.rng import record_id
 from ssljax.pretext import masked_patches
@@ -19,18 +18,10 @@ BATCH = {"image": IMAGES, "epoch": np.zeros(16, np.int32),
 
 
 @functools.cache
-def made(mesh=None):
-    pretext = masked_patches.make(**masked_patches.TINY)
-    with sharding.use_mesh(mesh):
-        batch = jax.jit(lambda b: with_views(pretext.views, jax.random.key(0), b))(
-            sharding.place_batch(mesh, BATCH))
-        return {name: np.asarray(batch[name]) for name in ("image", "hidden")}
-
-
-def test_images_and_masks_are_the_same_on_one_and_eight_devices():
-    alone, many = made(), made(sharding.make_mesh({"data": 8}))
-    np.testing.assert_allclose(many["image"], alone["image"], atol=1e-6)
-    np.testing.assert_array_equal(many["hidden"], alone["hidden"])
+def made(**options):
+    pretext = masked_patches.make(**masked_patches.TINY, **options)
+    batch = jax.jit(lambda b: with_views(pretext.views, jax.random.key(0), b))(BATCH)
+    return {name: np.asarray(batch[name]) for name in ("image", "hidden")}
 
 
 def test_every_image_hides_the_same_number_of_other_patches():
@@ -39,6 +30,20 @@ def test_every_image_hides_the_same_number_of_other_patches():
     assert batch["image"].dtype == np.float32
     assert set(batch["hidden"].sum(axis=1)) == {12}
     assert len(np.unique(batch["hidden"], axis=0)) > 10
+
+
+@pytest.mark.parametrize(("options", "count"), [
+    ({"kind": "block", "ratio": 0.4}, 6), ({"kind": "inverse_block", "ratio": 0.5}, 8),
+    ({"block": 2, "ratio": 0.5}, 8)], ids=str)
+def test_masks_of_blocks_hide_the_same_number_too(options, count):
+    hidden = made(**options)["hidden"]
+    assert set(hidden.sum(axis=1)) == {count}
+    assert len(np.unique(hidden, axis=0)) > 3
+
+
+def test_random_masks_may_hide_whole_squares():
+    maps = made(block=2, ratio=0.5)["hidden"].reshape(-1, 2, 2, 2, 2)
+    assert (maps == maps[:, :, :1, :, :1]).all()
 
 
 def test_a_whole_crop_is_the_plain_image():
@@ -58,6 +63,8 @@ def test_example_has_the_arrays_of_spec():
 @pytest.mark.parametrize(("options", "message"), [
     ({"patch_size": 3}, "image_size 8 is not a multiple of patch_size 3"),
     ({"ratio": 1.0}, "hides 16 of 16 patches"),
+    ({"block": 3}, "block 3: expected a divisor of the 4 patches"),
+    ({"kind": "block", "ratio": 0.01}, "hides 0 of 16 patches"),
 ])
 def test_impossible_masks_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):

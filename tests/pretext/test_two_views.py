@@ -1,11 +1,10 @@
-"""Two views: a function of key and image, on any number of devices."""
+"""Two views: a function of key and image; what both share, and in what they may differ."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.core import sharding
 from ssljax.core.errors import ConfigError, DataError
 from ssljax.core.rng import record_id
 from ssljax.pretext import two_views
@@ -28,17 +27,9 @@ def make_views(key, batch):
     return with_views(PRETEXT.views, key, batch)
 
 
-def views_of(batch, mesh=None, seed=0):
-    with sharding.use_mesh(mesh):
-        made = make_views(jax.random.key(seed), sharding.place_batch(mesh, batch))
-        return {name: np.asarray(made[name]) for name in ("view1", "view2")}
-
-
-def test_views_are_the_same_on_one_and_eight_devices():
-    alone = views_of(batch_of(IMAGES))
-    many = views_of(batch_of(IMAGES), sharding.make_mesh({"data": 2, "fsdp": 2, "tensor": 2}))
-    for name in alone:
-        np.testing.assert_allclose(many[name], alone[name], atol=1e-6)
+def views_of(batch, seed=0):
+    made = make_views(jax.random.key(seed), batch)
+    return {name: np.asarray(made[name]) for name in ("view1", "view2")}
 
 
 def test_views_depend_on_seed_epoch_and_record_and_not_on_the_place_in_the_batch():
@@ -90,8 +81,33 @@ def test_colour_views_have_the_asked_shape():
     assert np.isfinite(views["view1"]).all()
 
 
+def test_each_view_may_have_probabilities_of_its_own():
+    """BYOL's asymmetry: of a white image the second view is always solarised, the first never."""
+    pretext = two_views.make(size=4, jitter_probability=0.0, blur_probability=(1.0, 0.0),
+                             solarise_probability=(0.0, 1.0))
+    white = {"image": jnp.full((4, 4, 3), 255, jnp.uint8)}
+    views = jax.jit(pretext.views)(jax.random.key(0), white)
+    np.testing.assert_allclose(views["view1"], 1, atol=1e-5)
+    np.testing.assert_allclose(views["view2"], -1, atol=1e-5)
+
+
+def test_crops_made_on_the_host_are_only_coloured_on_the_device():
+    options = dict(jitter_probability=0.0, gray_probability=0.0, blur_probability=0.0,
+                   flip_probability=0.0)
+    pretext = two_views.make(size=6, host_crop="random", **options)
+    example = pretext.example({"id": RECORD["id"], "image": COLOUR}, np.random.default_rng(0))
+    assert {n: (x.shape, str(x.dtype)) for n, x in example.items()} == pretext.spec
+    views = jax.jit(pretext.views)(jax.random.key(0), jax.tree.map(jnp.asarray, example))
+    for name, crop in zip(("view1", "view2"), example["image"], strict=True):
+        np.testing.assert_allclose(views[name], crop / 127.5 - 1, atol=1e-5)
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"channels": 4}, "channels 4: expected 1"),
+    ({"blur_probability": (1.0, 0.1, 0.5)}, "blur_probability .* expected one probability, or 2"),
+    ({"solarise_probability": 1.2}, "solarise_probability 1.2"),
+    ({"jitter": (0.4, 0.4)}, r"jitter \(0.4, 0.4\): expected"),
+    ({"jitter": (0.4, 0.4, 0.4, 0.6)}, "hue at most 0.5"),
     ({"mean": (0.1, 0.2)}, r"mean \(0.1, 0.2\) has 2 values"),
 ])
 def test_impossible_formats_are_refused(options, message):
