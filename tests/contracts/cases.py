@@ -4,18 +4,22 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
 from ssljax.core import sharding
 from ssljax.core.rng import hash64, record_id
+from ssljax.core.tree import named_leaves
 from ssljax.data.packing import packed
 from ssljax.data.stream import Stream
 from ssljax.data.stream import stream_of as stream_of_source
 from ssljax.runs.build import Method, build_method
-from ssljax.sources import digits
-from ssljax.train.state import init_state
+from ssljax.sources import captioned, digits
+from ssljax.train.state import init_fn, init_state
 from ssljax.train.step import make_train_step
 
 BATCH_SIZE = 16
@@ -39,7 +43,7 @@ CASES = {
     "simclr": ("vit", "two_views"),
     "moco_v2": ("vit", "two_views"),
     "moco_v3": ("vit", "two_views"),
-    "byol": ("vit", "two_views"),
+    "byol": ("resnet", "two_views"),
     "simsiam": ("vit", "two_views"),
     "swav": ("vit", "two_views"),
     "barlow_twins": ("vit", "two_views"),
@@ -48,6 +52,7 @@ CASES = {
     "dino": ("vit", "multi_crop"),
     "ibot": ("vit", "multi_crop"),
     "dinov2": ("vit", "multi_crop"),
+    "data2vec": ("vit", "masked_patches"),
     "mae": ("vit", "masked_patches"),
     "simmim": ("vit", "masked_patches"),
     "maskfeat": ("vit", "masked_patches"),
@@ -58,11 +63,21 @@ CASES = {
     "jigsaw": ("vit", "jigsaw"),
     "flow_matching": ("dit", "flow_pairs"),
     "image_gpt": ("pixel_gpt", "pixel_tokens"),
+    "clip": ("vit", "image_text"),
+    "siglip": ("vit", "image_text"),
 }
 NESTED = {"mae": {"decoder": lambda: tiny("models", "vit_decoder")},
-          "ijepa": {"predictor": lambda: tiny("models", "vit_predictor")}}
+          "data2vec": {"decoder": lambda: tiny("models", "conv_decoder")},
+          "ijepa": {"predictor": lambda: tiny("models", "vit_predictor")},
+          "clip": {"text_model": lambda: tiny("models", "text_encoder")},
+          "siglip": {"text_model": lambda: tiny("models", "text_encoder")}}
 # objective -> what it needs of its model or pretext beside their TINY.
-OPTIONS = {"aim": {"model": {"causal": True}}}
+OPTIONS = {"aim": {"model": {"causal": True}},
+           # Blocks that start as the identity hide their convolutions from the first gradient.
+           "byol": {"model": {"zero_scale": False}},
+           "data2vec": {"model": {"collect": 2, "class_token": True},
+                        "pretext": {"kind": "inverse_block", "ratio": 0.8, "block": 1,
+                                    "masks": 2}}}
 
 
 def plugins(package: str) -> list[str]:
@@ -108,12 +123,12 @@ class Sentences:
 
 
 def stream_of(method: Method, *, batch_size: int = BATCH_SIZE, seed: int = 3) -> Stream:
-    """Return the data of a case: packed sentences, or scikit-learn's digits."""
-    if "tokens" in method.pretext.spec:
+    """Return the data of a case: packed sentences, or scikit-learn's digits, with captions."""
+    if "image" in method.pretext.spec:
+        source = captioned.make(source=digits.make(split="train"), classes="0123456789")
+    else:
         (seq_len,), _ = method.pretext.spec["tokens"]
         source = packed(Sentences(), seq_len=seq_len, end_of_text=0, seed=seed)
-    else:
-        source = digits.make(split="train")
     return stream_of_source(source, method.pretext.example, batch_size=batch_size, seed=seed)
 
 
@@ -130,22 +145,49 @@ def chosen_mesh(name: str) -> dict[str, int]:
     return MESHES[hash64(name) % len(MESHES)]
 
 
-@functools.cache
-def losses_alone(objective: str) -> list[float]:
-    """Return the losses of the first steps of a case without a mesh."""
-    return losses(objective, None)
+class Start(NamedTuple):
+    """The first steps of a case.
+
+    losses:    of every step
+    gradients: by name of the weight, of the first step
+    """
+
+    losses: list[float]
+    gradients: dict[str, np.ndarray]
 
 
-def losses(objective: str, mesh: jax.sharding.Mesh | None, steps: int = 3, **options,
-           ) -> list[float]:
-    """Return the losses of the first steps of a case on a mesh."""
+def recorded() -> optax.GradientTransformation:
+    """Return a rule that passes gradients on and keeps them as its state."""
+    return optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params),
+                                        lambda grads, state, params=None: (grads, grads))
+
+
+def first_steps(objective: str, mesh: jax.sharding.Mesh | None, steps: int = 3, **options,
+                ) -> Start:
+    """Return the first steps of a case on a mesh: losses and gradients of one compiled program."""
     method, batches = case(objective)
+    tx, views = optax.chain(recorded(), method.tx), method.pretext.views
+    init = init_fn(method.objective, tx, views, method.pretext.spec, BATCH_SIZE)
     with sharding.use_mesh(mesh):
-        state = init_state(method.init, method.key, mesh, method.layout)
-        step = jax.jit(make_train_step(method.objective, method.tx, views=method.pretext.views,
-                                       layout=method.layout, **options), donate_argnums=0)
-        seen = []
+        state = init_state(init, method.key, mesh, method.layout)
+        step = jax.jit(make_train_step(method.objective, tx, views=views, layout=method.layout,
+                                       **options), donate_argnums=0)
+        losses, gradients = [], {}
         for batch in batches[:steps]:
             state, metrics = step(state, sharding.place_batch(mesh, batch))
-            seen.append(float(metrics["loss"]))
-    return seen
+            losses.append(float(metrics["loss"]))
+            gradients = gradients or {name: np.array(leaf) for name, leaf in
+                                      named_leaves(state.opt_state[0]).items()}
+    return Start(losses, gradients)
+
+
+@functools.cache
+def alone(objective: str) -> Start:
+    """Return the first steps of a case without a mesh."""
+    return first_steps(objective, None)
+
+
+@functools.cache
+def on_chosen_mesh(objective: str) -> Start:
+    """Return the first steps of a case on the one mesh of the fast tests."""
+    return first_steps(objective, sharding.make_mesh(chosen_mesh(objective)))
