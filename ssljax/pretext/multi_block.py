@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import jax
 
-from ssljax.augment.crop import Method, crop_resize, random_box
+from ssljax.augment.crop import Method, random_crop, whole
 from ssljax.augment.flip import random_flip
 from ssljax.augment.multi_block import block_shapes, context_patches, target_blocks
 from ssljax.augment.pixels import standardise, to_unit
 from ssljax.core.errors import ConfigError
 from ssljax.core.types import Example, Key, Pretext
 from ssljax.nn.patches import patch_grid
-from ssljax.pretext.image import image_format
+from ssljax.pretext.image import HostCrop, image_format
 
 # A grid of 4 by 4: two targets of 2 by 2, and four patches to predict them from.
 TINY = {"size": 8, "patch_size": 2, "channels": 1, "blocks": 2, "target_scale": (0.2, 0.3),
@@ -28,8 +28,8 @@ def make(*, size: int, patch_size: int, blocks: int = 4,
          target_scale: Sequence[float] = (0.15, 0.2), target_aspect: Sequence[float] = (0.75, 1.5),
          context_scale: Sequence[float] = (0.85, 1.0), context_ratio: float = 0.3,
          source_size: int = 0, channels: int = 3, min_area: float = 0.3, max_area: float = 1.0,
-         method: Method = "cubic", flip_probability: float = 0.0, mean: Sequence[float] = (0.5,),
-         std: Sequence[float] = (0.5,)) -> Pretext:
+         host_crop: HostCrop = "centre", method: Method = "cubic", flip_probability: float = 0.0,
+         mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.5,)) -> Pretext:
     """Return the pretext; defaults of blocks, scales and crop are the paper's.
 
     Args:
@@ -41,11 +41,13 @@ def make(*, size: int, patch_size: int, blocks: int = 4,
         context_scale: least and most of the area of the square block that holds the context.
         context_ratio: K as a fraction of all patches. The median context of the paper keeps 0.45
             of them and the shortest of a batch of 128, to which the released code cuts all, 0.3.
-        source_size: height and width of stored images; `size` unless told.
+        source_size: height and width of images as they reach the device; `size` unless told.
         channels: 1 or 3.
         min_area: smallest fraction of the image that a crop covers.
         max_area: largest.
-        method: interpolation of crops.
+        host_crop: "centre" keeps the centre square of image files, from which the device crops;
+            "random" takes the crop itself while they are decoded.
+        method: interpolation of crops on the device.
         flip_probability: of mirroring, which the paper leaves out.
         mean: of each channel, in [0, 1] units.
         std: of each channel, in [0, 1] units.
@@ -53,7 +55,8 @@ def make(*, size: int, patch_size: int, blocks: int = 4,
     Raises:
         ConfigError: no block fits, or nothing could be left to predict from.
     """
-    images = image_format(source_size, size, channels, mean, std)
+    areas, on_host = (min_area, max_area), host_crop == "random"
+    images = image_format(source_size, size, channels, mean, std, crops=int(on_host), areas=areas)
     grid = patch_grid(size, patch_size)
     shapes = block_shapes(grid, scale=target_scale, aspect=target_aspect)
     area, count = shapes[0][0] * shapes[0][1], round(context_ratio * grid**2)
@@ -65,8 +68,10 @@ def make(*, size: int, patch_size: int, blocks: int = 4,
     def views(key: Key, example: Example) -> Example:
         k_crop, k_flip, k_targets, k_context = jax.random.split(key, 4)
         image = to_unit(example["image"])
-        box = random_box(k_crop, *image.shape[:2], min_area=min_area, max_area=max_area)
-        image = crop_resize(image, box, size=size, method=method).clip(0, 1)   # cubic overshoots
+        if on_host:
+            image = whole(image, size=size, method=method)
+        else:
+            image = random_crop(k_crop, image, size=size, areas=areas, method=method)
         image = random_flip(k_flip, image, probability=flip_probability)
         targets = target_blocks(k_targets, grid, shapes, blocks=blocks)
         context = context_patches(k_context, grid, targets, scale=context_scale, count=count)

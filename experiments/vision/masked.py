@@ -1,0 +1,45 @@
+"""What runs of masked prediction share: patches by size, one crop, and the judgement of pixels."""
+
+import ml_collections
+
+# Eight by eight digits need patches of two pixels for anything to be left visible.
+SMOKE_PATCH = 2
+
+
+def set_patches(c: ml_collections.ConfigDict, size: str) -> dict:
+    """Return the words that pretext and networks share: size, channels, patch_size."""
+    if size == "smoke":
+        c.model.patch_size = SMOKE_PATCH
+    pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
+    return dict(size=pixels, channels=channels, patch_size=c.model.get_oneway_ref("patch_size"))
+
+
+def add_pretext(c: ml_collections.ConfigDict, arg: str, name: str, /, **words: object) -> None:
+    """Set the pretext: one crop of the image, taken from all pixels of the file where it is large.
+
+    Args:
+        c: the run.
+        arg: its size.
+        name: of the pretext.
+        **words: its masks and augmentations.
+    """
+    if arg in ("", "imagenet"):
+        words["host_crop"] = "random"
+    if arg == "smoke":
+        words["flip_probability"] = 0.0                     # a mirrored digit is no digit
+    c.pretext = dict(name=name, **words)
+
+
+def companion(c: ml_collections.ConfigDict, name: str, width: int, depth: int, num_heads: int,
+              ) -> dict:
+    """Return the spec of a decoder or predictor for the run's images."""
+    return dict(name=name, image_size=c.model.get_oneway_ref("image_size"),
+                patch_size=c.model.get_oneway_ref("patch_size"), width=width, depth=depth,
+                num_heads=num_heads)
+
+
+def add_reconstruction(c: ml_collections.ConfigDict, images: int = 1000) -> None:
+    """Judge predicted patches beside interpolation, where the size has held-out images."""
+    if "linear" in c.evals:
+        test = dict(c.evals.linear.test_source.items(preserve_field_references=True))
+        c.evals.reconstruction = dict(name="reconstruction", test_source=test, images=images)
