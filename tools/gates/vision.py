@@ -74,13 +74,13 @@ def cpu_seconds(told: list[str], log: pathlib.Path, core: int | None) -> float:
                                  preexec_fn=pin, env={**os.environ, "JAX_PLATFORMS": "cpu"})
         _, status, usage = os.wait4(child.pid, 0)
     if os.waitstatus_to_exitcode(status):
-        raise RuntimeError(f"{' '.join(told)} failed; see {log}")
+        raise RuntimeError(f"`ssljax {told[3]}` failed; see {log}")
     return usage.ru_utime + usage.ru_stime
 
 
-def spent(workdir: pathlib.Path, more: float = 0.0) -> float:
+def spent(folder: pathlib.Path, more: float) -> float:
     """Return the CPU seconds that all starts of a run took, `more` added."""
-    note = workdir / "cpu_seconds.json"
+    note = folder / "cpu_seconds.json"
     total = (json.loads(note.read_text()) if note.exists() else 0.0) + more
     note.write_text(json.dumps(total))
     return total
@@ -88,17 +88,16 @@ def spent(workdir: pathlib.Path, more: float = 0.0) -> float:
 
 def measure(run: Run, data: pathlib.Path, home: pathlib.Path, core: int | None) -> dict[str, Any]:
     """Train and judge a run; return its row."""
-    workdir = home / f"{run.method}-{run.seed}"
-    workdir.mkdir(parents=True, exist_ok=True)
-    told = command(run, data, workdir)
-    spent(workdir, cpu_seconds(told, workdir / "train.log", core))
-    cpu_seconds([sys.executable, "-m", "ssljax.cli.main", "evaluate", str(workdir)],
-                workdir / "evaluate.log", core)
+    folder = home / f"{run.method}-{run.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    workdir, log = folder / "run", folder / "log.txt"
+    total = spent(folder, cpu_seconds(command(run, data, workdir), log, core))
+    cpu_seconds([sys.executable, "-m", "ssljax.cli.main", "evaluate", str(workdir)], log, core)
     config = json.loads((workdir / "config.json").read_text())
     judged = json.loads((workdir / "evaluation.json").read_text())
     return {"method": run.method, "seed": run.seed, "recipe": recipe_hash(config),
             "commit": commit(), "steps": config["total_steps"],
-            "batch_size": config["batch_size"], "cpu_minutes": round(spent(workdir) / 60, 2),
+            "batch_size": config["batch_size"], "cpu_minutes": round(total / 60, 2),
             "judgements": numbers(judged)}
 
 
