@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, NamedSharding
 
 from ssljax.core import sharding
 from ssljax.core.config import matches, type_name
@@ -69,9 +70,25 @@ def drawer(objective: Objective, pretext: Pretext, options: Mapping[str, Any], *
             pixels = jnp.round(255 * pretext.render(drawn)).astype(jnp.uint8)
             return sharding.shard(pixels, *(None,) * 4)
 
+        mesh, (params, extra) = automatic(mesh, (params, extra))
         with sharding.use_mesh(mesh):
             for number, start in enumerate(range(0, count, rows)):
                 key = jax.random.fold_in(jax.random.key(seed), number)
                 yield np.asarray(images(params, extra, key))[:count - start]
 
     return draw
+
+
+def automatic(mesh: jax.sharding.Mesh | None, tree: PyTree,
+              ) -> tuple[jax.sharding.Mesh | None, PyTree]:
+    """Return a mesh of the same devices whose layouts the compiler chooses, and a tree on it.
+
+    A decoder writes into the rows of its cache, which the types of Explicit axes refuse. No array
+    moves.
+    """
+    if mesh is None:
+        return None, tree
+    auto = jax.sharding.Mesh(mesh.devices, mesh.axis_names,
+                             axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+    return auto, jax.tree.map(
+        lambda x: jax.device_put(x, NamedSharding(auto, x.sharding.spec)), tree)

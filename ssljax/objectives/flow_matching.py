@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.core.errors import ConfigError
+from ssljax.core.sharding import BATCH, shard
 from ssljax.core.types import Batch, Inputs, Key, Metrics, Model, Objective, Params, PyTree
 from ssljax.families.flow import Solver, Velocity, guided, integrate, place, velocity_target
 from ssljax.families.health import spread
 
 TINY: dict[str, object] = {}
 KEYS = ("time", "label")
+ROWS = (BATCH, None, None, None)
 
 
 def make(model: Model, *, num_classes: int = 0) -> Objective:
@@ -74,14 +76,15 @@ def make(model: Model, *, num_classes: int = 0) -> Objective:
         check_sampling(num_classes, steps=steps, guidance=guidance, label=label)
         k_noise, k_label = jax.random.split(key)
         shape = like["image"].shape
-        x = jax.random.normal(k_noise, shape)
+        x = shard(jax.random.normal(k_noise, shape), *ROWS)
         labels = (jnp.full(shape[:1], label) if label >= 0 else
                   jax.random.randint(k_label, shape[:1], 0, max(num_classes, 1)))
 
         def velocity(label: jax.Array) -> Velocity:
             known = {"label": label} if num_classes else {}
-            return lambda x, time: model.apply(params, {"image": x, "time": time, **known},
-                                               stats=extra["stats"])["velocity"]
+            return lambda x, time: shard(model.apply(
+                params, {"image": x, "time": time, **known}, stats=extra["stats"])["velocity"],
+                *ROWS)
 
         field = guided(velocity(labels), velocity(jnp.full_like(labels, num_classes)), guidance)
         return {"image": integrate(field, x, steps=steps, solver=solver)}

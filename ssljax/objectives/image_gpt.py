@@ -79,7 +79,8 @@ def make(model: Model, *, colours: int = 512, loss: Loss = "auto") -> Objective:
                                   stats=extra["stats"], cache=cache)
             logits = outputs["logits"][:, 0, :colours].astype(jnp.float32) / temperature
             token = jax.random.categorical(jax.random.fold_in(key, place), logits)
-            return (token.astype(jnp.int32), outputs["cache"]), token.astype(jnp.int32)
+            token = token.astype(jnp.int32)
+            return (token, outputs["cache"]), token
 
         start = jnp.full((rows,), colours, jnp.int32)
         begin = start, model.init_cache(params, rows, length)

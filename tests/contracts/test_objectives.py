@@ -34,6 +34,9 @@ one_at_once = pytest.mark.parametrize("name", [
     name if name == "next_token" else pytest.param(name, marks=pytest.mark.slow)
     for name in sorted(CASES)])
 
+# Networks whose blocks and outputs start at zero (adaLN-Zero): steps until all gates are open.
+STARTS_CLOSED = {"flow_matching": 3}
+
 
 @functools.cache
 def initial(name: str):
@@ -84,6 +87,8 @@ def test_loss_is_a_sum_and_its_weight_and_keeps_the_form_of_extra(name):
 @every_objective
 def test_gradients_are_finite_and_reach_every_parameter(name):
     method, state, batch = start(name)
+    for _ in range(STARTS_CLOSED.get(name, 0)):
+        state, _ = jitted_step(name)(state, sharding.place_batch(None, case(name)[1][0]))
     grads = jax.grad(lambda p: method.objective.loss(p, state.extra, batch, state.key)[0])(
         state.params)
     for leaf, grad in named_leaves(grads).items():
