@@ -33,6 +33,14 @@ def patchify(image: jax.Array, patch_size: int) -> jax.Array:
     return reshape(x, (b, (h // p) * (w // p), p * p * c), (BATCH, None, None))
 
 
+def unpatchify(patches: jax.Array, shape: tuple[int, ...], patch_size: int) -> jax.Array:
+    """Put patches [B, N, P] together to images of shape [B, H, W, C]; undoes `patchify`."""
+    b, h, w, c = shape
+    p = patch_size
+    x = reshape(patches, (b, h // p, w // p, p, p, c), (BATCH, *REPLICATED))
+    return reshape(x.transpose(0, 1, 3, 2, 4, 5), (b, h, w, c), (BATCH, None, None, None))
+
+
 def place_of(patches: int, native: int) -> np.ndarray:
     """Return where `patches` patches that span `native` of them lie, in native patches, [patches].
 

@@ -22,9 +22,13 @@ RANDOM = np.random.default_rng(0)
 INPUTS = {
     "conv_decoder": {"sequence": RANDOM.normal(size=(B, 2, 16)).astype(np.float32),
                      "visible": np.tile(np.array([0, 3], np.int32), (B, 1))},
+    "dit": {"image": RANDOM.normal(size=(B, 8, 8, 1)).astype(np.float32),
+            "time": np.linspace(0, 1, B, dtype=np.float32)},
     "gpt": {"tokens": RANDOM.integers(0, 64, (B, 8)).astype(np.int32)},
     "pixel_gpt": {"image": RANDOM.uniform(-1, 1, (B, 8, 8, 1)).astype(np.float32)},
     "resnet": {"image": RANDOM.normal(size=(B, 8, 8, 1)).astype(np.float32)},
+    "text_encoder": {"tokens": np.where(np.arange(8) < [[3], [8], [1], [5]], 7, 256
+                                        ).astype(np.int32)},
     "vit": {"image": RANDOM.normal(size=(B, 8, 8, 1)).astype(np.float32)},
     "vit_decoder": {"sequence": RANDOM.normal(size=(B, 2, 16)).astype(np.float32),
                     "visible": np.tile(np.array([0, 3], np.int32), (B, 1))},

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ssljax.core.errors import ConfigError
-from ssljax.nn.patches import patch_grid, patchify, rope_places, sincos_table
+from ssljax.nn.patches import patch_grid, patchify, rope_places, sincos_table, unpatchify
 
 
 def test_patches_are_row_major_with_channels_last():
@@ -16,6 +16,12 @@ def test_patches_are_row_major_with_channels_last():
         for column in range(2):
             square = image[:, 2 * row:2 * row + 2, 2 * column:2 * column + 2]
             np.testing.assert_array_equal(patches[:, 2 * row + column], square.reshape(2, 12))
+
+
+def test_patches_put_together_are_the_image():
+    image = np.random.default_rng(0).normal(size=(2, 6, 4, 3)).astype(np.float32)
+    patches = patchify(jnp.asarray(image), 2)
+    np.testing.assert_array_equal(unpatchify(patches, image.shape, 2), image)
 
 
 def test_patches_must_tile_the_image():
