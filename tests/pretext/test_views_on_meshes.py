@@ -23,11 +23,13 @@ TOLERANCE = {"jigsaw": 1e-5, "patch_pairs": 1e-5}
 
 @functools.cache
 def case(name: str):
-    """Return the pretext at its smallest, and a batch of colour where it takes colour."""
-    pretext = resolve("pretext", {**tiny("pretext", name), "channels": 3})
-    shape, dtype = pretext.spec["image"]
-    image = np.random.default_rng(0).integers(0, 256, (ROWS, *shape)).astype(dtype)
-    return pretext, {"image": image, "epoch": np.arange(ROWS, dtype=np.int32) % 3,
+    """Return the pretext at its smallest, of colour where it takes colour, and a batch."""
+    spec = tiny("pretext", name)
+    colour = {"channels": 3} if "channels" in spec else {}
+    pretext, rng = resolve("pretext", {**spec, **colour}), np.random.default_rng(0)
+    rows = {key: rng.integers(0, 256 if dtype == "uint8" else 2, (ROWS, *shape)).astype(dtype)
+            for key, (shape, dtype) in pretext.spec.items()}
+    return pretext, {**rows, "epoch": np.arange(ROWS, dtype=np.int32) % 3,
                      "id": np.stack([record_id("views", i) for i in range(ROWS)])}
 
 

@@ -41,3 +41,17 @@ def test_training_on_a_gpu_is_rehearsed_on_a_cpu(tmp_path):
 def test_a_save_and_a_restore_are_timed(tmp_path):
     rows = report(tmp_path, "checkpoint.py", "--sizes", "tiny", "--repeats", "1")
     assert rows["blocking of a save", "Orbax, waiting"]["ratio"] > 0
+
+
+@pytest.mark.slow
+def test_the_share_of_augmentation_is_told(tmp_path):
+    rows = report(tmp_path, "augment.py", "--smoke", "--rounds", "1", "--steps", "1", "--dtype",
+                  "float32")
+    assert rows["share of augmentation", None]["ours"] < 100
+
+
+@pytest.mark.slow
+def test_decoding_is_timed_by_workers(tmp_path):
+    rows = report(tmp_path, "input.py", "--decode", "0,1", "--images", "40", "--side", "64",
+                  "--batches", "2", "--batch-size", "8")
+    assert rows["throughput", None]["ours"] > 0

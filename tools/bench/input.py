@@ -1,20 +1,24 @@
 """Records per second by source and pretext, and the part of a training step that waits for input.
 
     python tools/bench/input.py [--json FILE] [--records 20000] [--batches 100] [--workers 0]
+    python tools/bench/input.py --decode 0,1,2,4 [--images 1000] [--side 400]     JPEGs by workers
 
 Writes the same made-up records in every format, reads them shuffled through the whole input
 pipeline of a run, and beside it in the same run through plain Grain (MapDataset: shuffle, repeat,
 map, batch), the loader others use, over the same files. Training two small models says how much of
-a step's time is lost to input. Ratios above 1 mean ours is faster.
+a step's time is lost to input. Ratios above 1 mean ours is faster. With --decode it makes a zip of
+JPEG files instead and reads it with so many worker processes: images decoded a second.
 """
 
 import argparse
+import io
 import json
 import os
 import pathlib
 import platform
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +27,7 @@ import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from ssljax.core import sharding
 from ssljax.core.config import resolve
@@ -161,14 +166,43 @@ def plain_grain(case: Case, batch_size: int) -> Iterator[Any] | None:
     return iter(data.batch(batch_size).to_iter_dataset(options))
 
 
-def rate(elements: Iterator[Any], count: int, batch_size: int) -> float:
-    """Return rows a second over `count` batches, after five that open files."""
-    for _ in range(5):
+def rate(elements: Iterator[Any], count: int, batch_size: int, warm: int = 5) -> float:
+    """Return rows a second over `count` batches, after `warm` that open files."""
+    for _ in range(warm):
         next(elements)
     began = time.perf_counter()
     for _ in range(count):
         next(elements)
     return count * batch_size / (time.perf_counter() - began)
+
+
+def write_jpegs(path: pathlib.Path, count: int, side: int) -> None:
+    """Write a zip of JPEG files of `side` by 4/3 `side` pixels, detailed like photographs."""
+    r = np.random.default_rng(2)
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(count):
+            rough = Image.fromarray(r.integers(0, 256, (side // 16, side // 12, 3), np.uint8))
+            file = io.BytesIO()
+            rough.resize((side * 4 // 3, side), Image.Resampling.BICUBIC).save(file, "jpeg")
+            archive.writestr(f"{i % 10}/{i:06d}.jpg", file.getvalue())
+
+
+def measure_decoding(folder: pathlib.Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield images decoded a second, by what is kept of them and number of workers."""
+    write_jpegs(folder / "jpegs.zip", args.images, args.side)
+    source = resolve("sources", {"name": "images", "path": str(folder / "jpegs.zip")},
+                     cache=str(folder / "cache"))
+    for crop in ("centre", "random"):
+        pretext = resolve("pretext", {"name": "two_views", "size": 224, "source_size": 224,
+                                      "host_crop": crop})
+        case = Case(f"zip of JPEG, host_crop {crop}", {"data": source}, pretext, "images/s")
+        for workers in map(int, args.decode.split(",")):
+            rows = batches(stream_of(case, args.batch_size), start=0, host=0, hosts=1,
+                           workers=workers, place=lambda x: x)
+            ready = 5 + 4 * workers              # what stands ready when the measurement begins
+            found = closing(rows, lambda e, n=ready: rate(e, args.batches, args.batch_size, n))
+            yield row(f"{case.name}, {workers} workers", "throughput", case.unit, found, None,
+                      "how it grows with workers is the question")
 
 
 def closing(elements: Any, measure: Callable[[Any], float]) -> float:
@@ -223,6 +257,18 @@ def lost_to_input(config: Mapping[str, Any], case: Case, count: int, workers: in
         rows.close()
 
 
+def measure_formats(folder: pathlib.Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield the rows of every format and of two models that train from them."""
+    cases = make_cases(folder, args.records)
+    yield from measure_rates(cases, args.batches, args.batch_size, args.workers)
+    by_name = {case.name: case for case in cases}
+    for label, config, name in (("GPT, ", GPT, "token_shards, next_token"),
+                                ("ViT, ", VIT, "array_record, masked_patches")):
+        lost = lost_to_input(config, by_name[name], max(10, args.batches // 4), args.workers)
+        yield row(label + name, "step time lost to input", "%", lost, None,
+                  "a property of one loop")
+
+
 def main() -> None:
     """Measure, print a table, and write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -231,16 +277,13 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=100, help="measured, of every case")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, default=0, help="processes that read")
+    parser.add_argument("--decode", default="", help="numbers of workers that decode JPEGs")
+    parser.add_argument("--images", type=int, default=1000, help="JPEG files of --decode")
+    parser.add_argument("--side", type=int, default=400, help="their shorter side in pixels")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        cases = make_cases(pathlib.Path(folder), args.records)
-        rows = list(measure_rates(cases, args.batches, args.batch_size, args.workers))
-        by_name = {case.name: case for case in cases}
-        for label, config, name in (("GPT, ", GPT, "token_shards, next_token"),
-                                    ("ViT, ", VIT, "array_record, masked_patches")):
-            lost = lost_to_input(config, by_name[name], max(10, args.batches // 4), args.workers)
-            rows.append(row(label + name, "step time lost to input", "%", lost, None,
-                            "a property of one loop"))
+        measure = measure_decoding if args.decode else measure_formats
+        rows = list(measure(pathlib.Path(folder), args))
     machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(),
                "workers": args.workers, "jax": jax.__version__, "device": jax.default_backend()}
     print(f"{'case':50s} {'ours':>12s} {'Grain':>12s} {'ratio':>6s}")
