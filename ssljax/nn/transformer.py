@@ -35,7 +35,7 @@ class Drop(NamedTuple):
 
 
 def dropped(y: jax.Array, drop: Drop) -> jax.Array:
-    """Zero whole rows of y [B, L, D] and scale up the others, so that the mean stays.
+    """Zero whole rows of y [B, ..., D] and scale up the others, so that the mean stays.
 
     Huang et al. 2016, https://arxiv.org/abs/1603.09382. A row's draw is of its place in the global
     batch: the same on any mesh.
@@ -43,7 +43,8 @@ def dropped(y: jax.Array, drop: Drop) -> jax.Array:
     draw = jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(drop.key, row)))(
         jnp.arange(y.shape[0]))
     factor = jnp.where(draw < drop.rate, 0, 1 / (1 - drop.rate))
-    return y * shard(factor, BATCH)[:, None, None].astype(y.dtype)
+    factor = jnp.expand_dims(shard(factor, BATCH), range(1, y.ndim))
+    return y * factor.astype(y.dtype)
 
 
 class Block(nn.Module):

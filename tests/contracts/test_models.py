@@ -22,6 +22,7 @@ RANDOM = np.random.default_rng(0)
 INPUTS = {
     "conv_decoder": {"sequence": RANDOM.normal(size=(B, 2, 16)).astype(np.float32),
                      "visible": np.tile(np.array([0, 3], np.int32), (B, 1))},
+    "convnext": {"image": RANDOM.normal(size=(B, 8, 8, 1)).astype(np.float32)},
     "dit": {"image": RANDOM.normal(size=(B, 8, 8, 1)).astype(np.float32),
             "time": np.linspace(0, 1, B, dtype=np.float32)},
     "gpt": {"tokens": RANDOM.integers(0, 64, (B, 8)).astype(np.int32)},
