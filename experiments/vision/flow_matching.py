@@ -27,7 +27,7 @@ NETWORKS = {"": dict(width=384, depth=12, num_heads=6, patch_size=4),
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="vit", epochs={"": 400, "cpu": 15, "cifar10": 500, "imagenet": 80},
+    c = run(arg, network="vit", epochs={"": 400, "cpu": 6, "cifar10": 500, "imagenet": 80},
             batch_size={"": 128, "cpu": 64, "cifar10": 256, "imagenet": 256})
     c.data.classes = 10 if arg == "smoke" else 0
     if arg == "imagenet":

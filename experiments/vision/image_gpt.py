@@ -26,8 +26,8 @@ SIDES = {"": 32, "cpu": 16, "cifar10": 32, "imagenet": 32, "smoke": 8}
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="vit", epochs={"": 50, "cpu": 6, "cifar10": 200, "imagenet": 100},
-            batch_size={"": 64, "cpu": 32, "cifar10": 128, "imagenet": 128})
+    c = run(arg, network="vit", epochs={"": 50, "cpu": 1, "cifar10": 200, "imagenet": 100},
+            batch_size={"": 64, "cpu": 16, "cifar10": 128, "imagenet": 128})
     c.data.size = SIDES[arg]
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
     levels = 16 if arg == "smoke" else 8             # 16 greys, or 512 colours

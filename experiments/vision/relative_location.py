@@ -18,7 +18,7 @@ GRID = dict(grid_size=36, tile_size=8)
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 200, "cpu": 30, "imagenet": 35},
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 50, "imagenet": 35},
             batch_size={"": 128, "imagenet": 256})
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
     c.pretext = dict(name="patch_pairs", size=pixels, channels=channels, **of(

@@ -42,7 +42,9 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
     """
     restored = load_run(run_dir, step)
     weights = host_weights(restored)
-    describe = describe_decoder if restored.model.init_cache else describe_encoder
+    # Decoders of pixels generate too, but what they are exported for is encoding images.
+    text = restored.model.init_cache is not None and "image" not in restored.pretext.spec
+    describe = describe_decoder if text else describe_encoder
     contents = describe(restored, weights, lineage(restored, name))
     manifest = write_artefact(Path(output), contents)
     sizes = {file: entry["bytes"] for file, entry in manifest["files"].items()}

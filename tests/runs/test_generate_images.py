@@ -92,3 +92,10 @@ def test_an_encoder_that_is_no_run_is_named(run, tmp_path):
     shutil.rmtree(copy / "checkpoints")
     with pytest.raises(CheckpointError, match="has no checkpoints"):
         load_encoder(str(copy))
+
+
+def test_a_decoder_of_pixels_is_exported_as_an_encoder(run, tmp_path):
+    from ssljax.runs.export import export_run
+    summary = export_run(run, tmp_path / "artefact")
+    assert summary["kind"] == "encoder"
+    assert list(summary["functions"]) == ["embed"]
