@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Tokenizer(NamedTuple):
     """Text to ids and back, without loss: decode_bytes(encode(text)) == text.encode().
@@ -21,3 +23,9 @@ class Tokenizer(NamedTuple):
     vocab_size: int
     end_of_text: int
     fingerprint: str
+
+
+def padded_tokens(tokenizer: Tokenizer, text: str, length: int) -> np.ndarray:
+    """Return a text as int32 [length]: its ids and end tokens, at least one; cut where too long."""
+    ids = tokenizer.encode(text)[:length - 1]
+    return np.array(ids + [tokenizer.end_of_text] * (length - len(ids)), np.int32)

@@ -170,8 +170,11 @@ def build_stream(config: Mapping[str, Any], pretext: Pretext) -> Stream:
 
 
 def work_per_step(config: Mapping[str, Any], pretext: Pretext) -> tuple[int, str]:
-    """Return how many (units, "tokens" or "images") a step consumes, padding included."""
-    if "tokens" in pretext.spec:
+    """Return how many (units, "tokens" or "images") a step consumes, padding included.
+
+    Captions are not counted: an image and its text are one image.
+    """
+    if "tokens" in pretext.spec and "image" not in pretext.spec:
         (seq_len,), _ = pretext.spec["tokens"]
         return config["batch_size"] * seq_len, "tokens"
     return config["batch_size"], "images"

@@ -131,7 +131,7 @@ def describe_step(config: Mapping[str, Any], method: Method) -> Step:
              for field in TrainState._fields}
     products, params = step_products(method.objective, method.pretext.views, spec, rows,
                                      key=method.key)
-    seq_len = spec["tokens"][0][0] if "tokens" in spec else 0
+    seq_len = spec["tokens"][0][0] if "tokens" in spec and "image" not in spec else 0
     units = rows * (seq_len or 1)
     sizes = {name: x.size for name, x in named_leaves(params).items()}
     flops = summarise(products, sizes, units, causal=method.model.init_cache is not None)
