@@ -47,5 +47,19 @@ def test_local_crops_are_embedded_as_each_would_be_alone():
                                    rtol=1e-5, atol=1e-6)
 
 
+def test_local_crops_are_the_same_on_a_mesh():
+    net = branch(TOY, mlp((8, 4)))
+    local = RNG.normal(size=(8, 3, 4, 4, 2)).astype(np.float32)
+    params, stats = net.init(jax.random.key(0), jnp.asarray(local[:, 0]))
+
+    def embed(local):
+        return local_embeddings(net, params, stats, local, None)[0]
+
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    with use_mesh(mesh):
+        on_mesh = np.asarray(jax.jit(embed)(place_whole(mesh, local)))
+    np.testing.assert_allclose(on_mesh, jax.jit(embed)(jnp.asarray(local)), rtol=1e-4, atol=1e-5)
+
+
 def test_the_width_of_what_is_pooled_is_known_without_computing():
     assert pooled_width(TOY, {"gain": jnp.float32(1)}, {}, jnp.zeros((2, 4, 4, 7))) == 7
