@@ -69,7 +69,7 @@ def make(*, image_size: int, width: int, depth: int, num_heads: int, channels: i
                               f"but got {image.shape[1:]}; set image_size and channels of the "
                               "model to those of the pretext.")
         image = shard(image, BATCH, None, None, None)
-        tokens = reshape(to_tokens((image + 1) / 2, colours), (len(image), image_size**2),
+        tokens = reshape(to_tokens((image + 1) / 2, colours), (image.shape[0], image_size**2),
                          (BATCH, None))
         shifted = jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=start)
         return {"tokens": shifted}
