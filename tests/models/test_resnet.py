@@ -122,7 +122,7 @@ def gradient(model):
 def test_eight_devices_normalise_one_batch():
     model, params, stats = built(zero_scale=False)
     alone = gradient(model)(params, stats, {"image": IMAGES})
-    mesh = sharding.make_mesh({"data": 2, "fsdp": 4})
+    mesh = sharding.make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
     with sharding.use_mesh(mesh):
         weights = jax.device_put((params, stats),
                                  sharding.shardings(mesh, partition(), (params, stats)))
