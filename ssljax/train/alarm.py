@@ -102,7 +102,7 @@ def is_still(series: Series, others: Mapping[str, float]) -> bool:
 def is_solved(series: Series, others: Mapping[str, float]) -> bool:
     """Say whether the loss is a thousandth of what it began with: nothing real is that easy."""
     del others
-    return abs(series.recent[-1]) < 1e-3 * abs(middle(series.first))
+    return abs(series.recent[-1]) < 1e-3 * max(map(abs, series.first))
 
 
 def vanished(series: Series, others: Mapping[str, float]) -> bool:
