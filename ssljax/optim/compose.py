@@ -1,4 +1,4 @@
-"""The optimizer of a run: freeze, clip, then each group's rule, then the average.
+"""The optimizer of a run: freeze, clip, each group's rule, slower lower layers, the average.
 
 See optim/groups.py for the config. Widths enter through `lr_scales` (muP): weights whose learning
 rate is scaled by the model keep their decay per step, lr * weight_decay, as in the authors' code of
@@ -18,6 +18,7 @@ from ssljax.core.tree import named_leaves
 from ssljax.core.types import Params, PyTree
 from ssljax.optim.average import averaged
 from ssljax.optim.groups import ADAM_LIKE, MAIN, Recipe, assign, read, scaled
+from ssljax.optim.layers import slower_below
 
 Part = tuple[str, float]      # group label, factor of the learning rate
 
@@ -39,6 +40,8 @@ def compose(spec: Mapping[str, Any], schedule: optax.Schedule,
     """
     recipe, lr_scales = read(spec), dict(lr_scales or {})
     tx = by_group(recipe, schedule, lr_scales, total_steps)
+    if recipe.layer_decay != 1:
+        tx = optax.chain(tx, slower_below(recipe.layer_decay))
     if recipe.clip_norm:
         tx = optax.chain(optax.clip_by_global_norm(recipe.clip_norm), tx)
     if any(group.rule is None for group in recipe.groups.values()):

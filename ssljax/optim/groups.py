@@ -9,7 +9,8 @@
 A group is the rule of the other weights with some of its words changed, another rule, or no rule:
 one mechanism for a learning rate, a decay, an optimizer and freezing by group. `match` is a regular
 expression of a weight's whole slash-separated path. Groups are named, so that the command line can
-change them; they may not overlap, so that their order means nothing.
+change them; they may not overlap, so that their order means nothing. Blocks are one array, which no
+group can take apart: `layer_decay` gives lower ones a smaller learning rate.
 """
 
 import inspect
@@ -40,16 +41,18 @@ class Recipe(NamedTuple):
     clip_norm: largest global norm of the gradient; 0 does not clip
     average:   decay of the moving average of the weights; 0 keeps none
     groups:    label -> group
+    layer_decay: factor of the learning rate from a block of the encoder to the one below; 1: none
     """
 
     rule: Mapping[str, Any]
     clip_norm: float
     average: float
     groups: Mapping[str, Group]
+    layer_decay: float
 
 
 def options(*, clip_norm: float = 0.0, average: float = 0.0, groups: Mapping[str, Any] = {},
-            ) -> None:
+            layer_decay: float = 1.0) -> None:
     """Name and type the words that every optimizer takes beside those of its rule."""
 
 
@@ -68,13 +71,17 @@ def read(spec: Mapping[str, Any], where: str = "optim") -> Recipe:
     check_spec(where, options, common, {})
     recipe = Recipe(rule, common.get("clip_norm", 0.0), common.get("average", 0.0),
                     {label: read_group(f"{where}.groups.{label}", rule, group)
-                     for label, group in dict(common.get("groups", {})).items()})
+                     for label, group in dict(common.get("groups", {})).items()},
+                    common.get("layer_decay", 1.0))
     if recipe.clip_norm < 0:
         raise ConfigError(f"{where}.clip_norm = {recipe.clip_norm}; expected at least 0 (0 does "
                           "not clip).")
     if not 0 <= recipe.average < 1:
         raise ConfigError(f"{where}.average = {recipe.average}; expected a decay below 1, such as "
                           "0.999, or 0 for no average.")
+    if not 0 < recipe.layer_decay <= 1:
+        raise ConfigError(f"{where}.layer_decay = {recipe.layer_decay}; expected a factor above 0 "
+                          "and at most 1, such as 0.75, or 1 for one learning rate.")
     check_rule(where, rule, COMMON)
     for label, group in recipe.groups.items():
         if group.rule is not None:
@@ -83,6 +90,9 @@ def read(spec: Mapping[str, Any], where: str = "optim") -> Recipe:
     if recipe.average and "schedule_free" in names:
         raise ConfigError(f"{where}.average = {recipe.average}, but schedule_free judges an "
                           "average of its own; leave one of the two out.")
+    if recipe.layer_decay != 1 and "schedule_free" in names:
+        raise ConfigError(f"{where}.layer_decay = {recipe.layer_decay}, but schedule_free averages "
+                          "its steps before they could be scaled; use adamw.")
     return recipe
 
 
