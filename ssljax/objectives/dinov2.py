@@ -22,7 +22,8 @@ from ssljax.families.prototypes import prototype_head
 from ssljax.families.student_teacher import VIEWS, Round, crop_round, make_networks
 from ssljax.families.teacher import cosine_momentum, frozen
 
-TINY = {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "hold": 0, "gram_weight": 1.0}
+TINY = {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "hold": 0, "gram_weight": 1.0,
+        "centring": "sinkhorn"}
 Heads = Literal["shared", "separate"]
 EPSILON = 1e-8
 

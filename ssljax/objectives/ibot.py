@@ -16,7 +16,8 @@ from ssljax.families.prototypes import prototype_head
 from ssljax.families.student_teacher import crop_round, make_networks
 from ssljax.families.teacher import cosine_momentum
 
-TINY = {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "hold": 0}
+TINY = {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "hold": 0,
+        "centre_momentum": 0.999}
 
 
 def make(model: Model, *, total_steps: int, out_dim: int = 4096, hidden_dim: int = 2048,

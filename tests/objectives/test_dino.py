@@ -18,7 +18,8 @@ BATCH = {n: x for n, x in crop_network.batch().items() if not n.startswith("hidd
 
 @functools.cache
 def objective(**options):
-    return dino.make(crop_network.make(), total_steps=100, **{**dino.TINY, **options})
+    words = {**dino.TINY, "centre_momentum": 0.9, **options}
+    return dino.make(crop_network.make(), total_steps=100, **words)
 
 
 @functools.cache

@@ -18,7 +18,8 @@ BATCH = crop_network.batch()
 
 @functools.cache
 def objective(**options):
-    return dinov2.make(crop_network.make(), total_steps=100, **{**dinov2.TINY, **options})
+    words = {**dinov2.TINY, "centring": "centre", **options}
+    return dinov2.make(crop_network.make(), total_steps=100, **words)
 
 
 @functools.cache

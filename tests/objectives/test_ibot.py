@@ -18,7 +18,8 @@ BATCH = crop_network.batch()
 
 @functools.cache
 def objective(**options):
-    return ibot.make(crop_network.make(), total_steps=100, **{**ibot.TINY, **options})
+    words = {**ibot.TINY, "centre_momentum": 0.9, **options}
+    return ibot.make(crop_network.make(), total_steps=100, **words)
 
 
 @functools.cache
