@@ -33,7 +33,7 @@ def falling(start, end):
 HEALTHY = {
     "loss": falling(6.0, 3.0), "grad_norm": falling(2.0, 0.05),
     "embedding_std": noisy(np.linspace(0.15, 0.8, len(STEPS))),
-    "teacher_entropy": noisy(np.linspace(0.95, 0.3, len(STEPS))),
+    "teacher_entropy": noisy(np.linspace(0.9, 0.2, len(STEPS))),
     "teacher_kl_uniform": noisy(np.linspace(0.02, 0.5, len(STEPS))), "rejected": [0.0] * 30}
 
 
@@ -50,12 +50,24 @@ def test_losses_of_any_sign_and_course_are_no_alarm(loss):
 
 @pytest.mark.parametrize(("metric", "values"), [
     ("embedding_std", falling(0.3, 0.001)), ("target_std", [0.3] * 8 + [0.01] * 22),
-    ("teacher_kl_uniform", noisy(np.linspace(0.1, 0.96, 30))),
-    ("teacher_entropy", [0.9] * 10 + [0.9999] * 20),
     ("loss", [5.5] * 3 + [math.log(128)] * 27), ("loss", falling(2.0, 1e-6)),
     ("grad_norm", falling(1.0, 1e-6))])
 def test_each_sign_fires_once_and_names_its_metric(metric, values):
     assert [name for _, name in fired(**{**HEALTHY, metric: values})] == [metric]
+
+
+@pytest.mark.parametrize(("entropy", "divergence"), [
+    (0.999, 0.0005), (0.02, 0.975), (0.177, 0.821)])      # the last is DINO's without its centre
+def test_assignments_that_tell_nothing_fire_wherever_they_come_to_rest(entropy, divergence):
+    series = {"teacher_entropy": [0.6] * 8 + [entropy] * 22,
+              "teacher_kl_uniform": [0.2] * 8 + [divergence] * 22}
+    assert (130, "teacher_kl_uniform") in fired(**{**HEALTHY, **series})
+    assert {name for _, name in fired(**{**HEALTHY, **series})} == {"teacher_kl_uniform"}
+
+
+def test_few_prototypes_that_do_tell_images_apart_are_a_dead_codebook():
+    series = {"code_entropy": [0.001] * 30, "code_kl_uniform": [0.3] * 8 + [0.92] * 22}
+    assert fired(**series) == [(110, "code_kl_uniform")]
 
 
 def test_a_sign_must_last_and_is_told_again_only_after_it_was_gone():
