@@ -7,6 +7,8 @@ the network on images without a label. Both that and samples take the moving ave
 weights, where the optimizer keeps one (`average` of its config), as usual with these models.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -56,6 +58,11 @@ def make(model: Model, *, num_classes: int = 0) -> Objective:
     def encoder(params: Params, extra: PyTree) -> tuple[Params, PyTree]:
         return params, extra["stats"]
 
+    return Objective(init, loss, update, encoder, sample=sampler(model, num_classes))
+
+
+def sampler(model: Model, num_classes: int) -> Callable[..., Batch]:
+    """Return the objective's `sample`."""
     def sample(params: Params, extra: PyTree, key: Key, like: Batch, *, steps: int = 50,
                solver: Solver = "heun", guidance: float = 1.0, label: int = -1) -> Batch:
         """Return {"image": as many as `like` has}, standardised as those of training.
@@ -89,7 +96,7 @@ def make(model: Model, *, num_classes: int = 0) -> Objective:
         field = guided(velocity(labels), velocity(jnp.full_like(labels, num_classes)), guidance)
         return {"image": integrate(field, x, steps=steps, solver=solver)}
 
-    return Objective(init, loss, update, encoder, sample=sample)
+    return sample
 
 
 def check_sampling(num_classes: int, *, steps: int, guidance: float, label: int) -> None:

@@ -8,6 +8,7 @@ images: the average over all pixels of what enters its middle block.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,11 @@ def make(model: Model, *, colours: int = 512, loss: Loss = "auto") -> Objective:
     def encoder(params: Params, extra: PyTree) -> tuple[Params, PyTree]:
         return params, extra["stats"]
 
+    return Objective(init, loss_sum, update, encoder, sample=sampler(model, colours))
+
+
+def sampler(model: Model, colours: int) -> Callable[..., Batch]:
+    """Return the objective's `sample`."""
     def sample(params: Params, extra: PyTree, key: Key, like: Batch, *,
                temperature: float = 1.0) -> Batch:
         """Return {"targets": int32, as many rows and pixels as `like` has}, drawn one by one.
@@ -87,4 +93,4 @@ def make(model: Model, *, colours: int = 512, loss: Loss = "auto") -> Objective:
         _, tokens = jax.lax.scan(draw, begin, jnp.arange(length, dtype=jnp.int32))
         return {"targets": tokens.T}
 
-    return Objective(init, loss_sum, update, encoder, sample=sample)
+    return sample
