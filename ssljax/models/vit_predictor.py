@@ -20,7 +20,7 @@ from ssljax.nn.matmul import Matmul
 from ssljax.nn.patches import patch_grid, sincos_table
 from ssljax.nn.transformer import Layers, Remat, Transformer
 
-TINY = {"width": 8, "depth": 1, "num_heads": 2, "patch_size": 2, "image_size": 8}
+TINY = {"width": 16, "depth": 1, "num_heads": 2, "patch_size": 2, "image_size": 8}
 PARTITION: dict[str, tuple[Axes, ...]] = {
     "w_predictor_in": ("fsdp", None),     # [E, D]
     "w_predictor_out": (None, "fsdp"),    # [D, E]

@@ -52,5 +52,5 @@ def test_a_block_does_not_see_another():
 
 
 def test_width_must_divide_over_the_heads():
-    with pytest.raises(ConfigError, match="width 8 is not a multiple of its 3 heads"):
+    with pytest.raises(ConfigError, match="width 16 is not a multiple of its 3 heads"):
         vit_predictor.make(**{**vit_predictor.TINY, "num_heads": 3})
