@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import optax
 from ssljax.core import sharding
 from ssljax.core.rng import hash64, record_id
 from ssljax.core.tree import named_leaves
+from ssljax.core.types import Key, TrainState
 from ssljax.data.packing import packed
 from ssljax.data.stream import Stream
 from ssljax.data.stream import stream_of as stream_of_source
@@ -162,22 +164,49 @@ def recorded() -> optax.GradientTransformation:
                                         lambda grads, state, params=None: (grads, grads))
 
 
+class Program(NamedTuple):
+    """A case compiled: how it starts, and one step whose gradients stay in the state."""
+
+    init: Callable[[Key], TrainState]
+    step: Callable[[TrainState, dict], tuple[TrainState, dict]]
+
+
+def program_of(objective: str, **options) -> Program:
+    """Return the program of a case; states are not donated, so that tests can step twice."""
+    method, _ = case(objective)
+    tx, views = optax.chain(recorded(), method.tx), method.pretext.views
+    init = init_fn(method.objective, tx, views, method.pretext.spec, BATCH_SIZE)
+    return Program(init, jax.jit(make_train_step(method.objective, tx, views=views,
+                                                 layout=method.layout, **options)))
+
+
+# One compilation of a case serves every contract that needs no mesh.
+program = functools.cache(program_of)
+
+
+@functools.cache
+def initial(objective: str) -> TrainState:
+    """Return the state a case starts from, without a mesh."""
+    return init_state(program(objective).init, case(objective)[0].key, None)
+
+
+def gradients_of(state: TrainState) -> dict[str, np.ndarray]:
+    """Return the gradients of the last step by name of the weight, as `recorded` kept them."""
+    return {name: np.array(leaf) for name, leaf in named_leaves(state.opt_state[0]).items()}
+
+
 def first_steps(objective: str, mesh: jax.sharding.Mesh | None, steps: int = 3, **options,
                 ) -> Start:
     """Return the first steps of a case on a mesh: losses and gradients of one compiled program."""
     method, batches = case(objective)
-    tx, views = optax.chain(recorded(), method.tx), method.pretext.views
-    init = init_fn(method.objective, tx, views, method.pretext.spec, BATCH_SIZE)
+    one = program(objective) if mesh is None and not options else program_of(objective, **options)
     with sharding.use_mesh(mesh):
-        state = init_state(init, method.key, mesh, method.layout)
-        step = jax.jit(make_train_step(method.objective, tx, views=views, layout=method.layout,
-                                       **options), donate_argnums=0)
+        state = init_state(one.init, method.key, mesh, method.layout)
         losses, gradients = [], {}
         for batch in batches[:steps]:
-            state, metrics = step(state, sharding.place_batch(mesh, batch))
+            state, metrics = one.step(state, sharding.place_batch(mesh, batch))
             losses.append(float(metrics["loss"]))
-            gradients = gradients or {name: np.array(leaf) for name, leaf in
-                                      named_leaves(state.opt_state[0]).items()}
+            gradients = gradients or gradients_of(state)
     return Start(losses, gradients)
 
 
