@@ -7,7 +7,6 @@ logged number; the alarm fires when a rule has held for some logged steps in a r
 first steps and single bad batches do not. Nothing here knows the method, the model or the data.
 """
 
-import collections
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -80,6 +79,20 @@ def is_low(name: str, history: History) -> bool:
     return now < 0.02 or now < 0.2 * max(history[name].first)
 
 
+def stays_low(name: str, history: History) -> bool:
+    """Say whether features vary little; a network that learns gets out of this."""
+    return history[name].recent[-1] < 0.05
+
+
+def crowds(name: str, history: History) -> bool:
+    """Say whether batch-normed projections, spread out by construction, point into one cone.
+
+    SimSiam's stay above 0.85; without its stop-gradient they swing about 0.5 and below.
+    """
+    latest = history[name].recent[-5:]
+    return len(latest) == 5 and middle(latest) < 0.6
+
+
 def uses_one(name: str, history: History) -> bool:
     """Say whether all images together use one or two prototypes, whatever the number there is."""
     return history[name].recent[-1] > 0.9
@@ -90,10 +103,13 @@ def tells_nothing(name: str, history: History) -> bool:
 
     What it tells is the entropy of the mean assignment less the mean entropy of one. It is 0 in
     both collapses, all images to one prototype or each to all alike, and anywhere between: DINO
-    without its centre comes to rest at an entropy of 0.18 and a divergence of 0.82.
+    without its centre comes to rest at an entropy of 0.17 and a divergence of 0.82. A sound one can
+    tell little for long, 0.03 at first, but then it uses all prototypes.
     """
     entropy = history.get(name.replace("_kl_uniform", "_entropy"))
-    return entropy is not None and 1 - history[name].recent[-1] - entropy.recent[-1] < 0.01
+    divergence = history[name].recent[-1]
+    least = 0.03 if divergence > 0.5 else 0.01
+    return entropy is not None and 1 - divergence - entropy.recent[-1] < least
 
 
 def is_still(name: str, history: History) -> bool:
@@ -119,6 +135,11 @@ RULES = (
          "a missing stop-gradient or predictor, a learning rate far too high, or a weight of the "
          "variance that is too small",
          "a lower optim.lr, a longer schedule.warmup_steps, and the method's own defaults"),
+    Rule("*_std", stays_low, 8, "embeddings of all images stay close to one vector",
+         "a learning rate far too high, or too few steps since the start",
+         "a lower optim.lr and a longer schedule.warmup_steps"),
+    Rule("projection_std", crowds, 1, "projections of all images point into one cone",
+         "a missing stop-gradient", "the method's own defaults, and a lower optim.lr"),
     Rule("*_kl_uniform", uses_one, 3, "nearly all images are assigned to one prototype",
          "assignments that nothing keeps even (no centring, no Sinkhorn), or a teacher that "
          "follows too fast",
@@ -155,29 +176,31 @@ class Watch:
         self._rules = rules
         self._history: dict[str, Series] = {}
         self._since: dict[tuple[int, str], tuple[int, int]] = {}    # sign -> first step, how often
+        self._lasting: dict[str, Alarm] = {}
 
     def __call__(self, step: int, scalars: Mapping[str, float]) -> list[Alarm]:
-        """Return the alarms whose patience ended at this step; each is told once while it lasts."""
+        """Return the alarms that begin at this step; a metric has one at a time, told once."""
         for name, value in scalars.items():
             if not any(fnmatchcase(name, pattern) for pattern in READ):
                 continue
-            series = self._history.setdefault(name, Series([], collections.deque(maxlen=RECENT)))
+            series = self._history.get(name, Series((), ()))
             if math.isfinite(value):
-                series.recent.append(value)
-                if len(series.first) < FIRST:
-                    series.first.append(value)
+                first = series.first if len(series.first) == FIRST else (*series.first, value)
+                self._history[name] = Series(first, (*series.recent, value)[-RECENT:])
         seen = {name: s for name, s in self._history.items() if len(s.first) == FIRST}
         there = signs(seen, self._rules)
         self._since = {sign: self._since.get(sign, (step, 0)) for sign in there}
         self._since = {sign: (since, times + 1) for sign, (since, times) in self._since.items()}
-        return [Alarm(step, name, self._history[name].recent[-1], since, self._rules[number])
-                for (number, name), (since, times) in self._since.items()
-                if times == self._rules[number].patience]
+        before, self._lasting = self._lasting, {}
+        for (number, name), (since, times) in self._since.items():
+            if times >= self._rules[number].patience:
+                alarm = Alarm(step, name, seen[name].recent[-1], since, self._rules[number])
+                self._lasting.setdefault(name, alarm)
+        return [alarm for name, alarm in self._lasting.items() if name not in before]
 
     def lasting(self) -> int:
-        """Return how many alarms there are now, begun or lasting."""
-        return sum(times >= self._rules[number].patience
-                   for (number, _), (_, times) in self._since.items())
+        """Return of how many numbers there is an alarm now, begun or lasting."""
+        return len(self._lasting)
 
 
 class Bell:

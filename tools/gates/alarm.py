@@ -101,8 +101,8 @@ def config_of(method: str, options: dict[str, Any], *, data: str, lr: float, see
         "source": ({"name": "images", "path": data, "limit": 2000} if data else
                    {"name": "digits", "split": "train"}),
         "pretext": {"name": "two_views", "size": size, "channels": channels, **view},
-        "model": {"name": "vit", "image_size": size, "channels": channels, "width": 32, "depth": 2,
-                  "num_heads": 2, "patch_size": size // 4},
+        "model": {"name": "vit", "image_size": size, "channels": channels, "width": 64, "depth": 2,
+                  "num_heads": 4, "patch_size": size // 4},
         "objective": {"name": method, **METHODS[method], **options},
         "optim": {"name": "adamw", "lr": lr, "weight_decay": 0.05, "clip_norm": 3.0},
         "schedule": {"name": "cosine", "warmup_steps": 20}}
