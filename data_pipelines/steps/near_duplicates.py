@@ -10,29 +10,32 @@ smaller shares `cluster` of its text (an edited file, a vendored copy in a longe
 share a cluster, which `split` keeps on one side.
 
 Reads and returns the table of documents, the same for any order of rows; `detail` is
-"<survivor's id> <similarity>". The survivor is the longest of those alike, then the smallest id.
+"<survivor's id> <similarity>". The survivor is, of those alike, the one of best quality where a
+column has it, then the longest, then the smallest id.
 """
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from data_pipelines import similar
-from data_pipelines.shingles import shingle, signatures
-from data_pipelines.table import Step, column, kept, replace, texts
+from data_pipelines.kernels import bands, clusters, containment, verify
+from data_pipelines.kernels.minhash import shingle, signatures
+from data_pipelines.table import Step, column, kept, replace
 from data_pipelines.table import drop as drop_rows
 from ssljax.core.errors import ConfigError
 
 
-def make(*, words: int = 5, permutations: int = 128, rows: int = 4, drop: float = 0.8,
-         cluster: float = 0.5) -> Step:
+def make(*, words: int = 5, columns: int = 128, rows: int = 4, drop: float = 0.8,
+         cluster: float = 0.5, quality: str = "") -> Step:
     """Return the step.
 
     Args:
         words: words of a shingle.
-        permutations: columns of a MinHash signature.
+        columns: of a MinHash signature, a power of two.
         rows: columns of a band; 32 bands of 4 find 99.98 % of pairs of similarity 0.7.
         drop: Jaccard similarity of shingles from which a document is a copy of its survivor.
         cluster: share of the smaller document's shingles from which two share a cluster.
+        quality: column of numbers by which survivors are preferred, more is better; empty: none.
 
     Raises:
         ConfigError: thresholds that contradict each other, or rows that do not divide.
@@ -40,37 +43,46 @@ def make(*, words: int = 5, permutations: int = 128, rows: int = 4, drop: float 
     if not 0 < cluster <= drop <= 1:
         raise ConfigError(f"near_duplicates: drop {drop} and cluster {cluster}; expected "
                           "0 < cluster <= drop <= 1, so that a copy is in its survivor's cluster.")
-    if words < 1 or rows < 1 or permutations % rows:
-        raise ConfigError(f"near_duplicates: words {words}, permutations {permutations}, rows "
-                          f"{rows}; expected at least 1, and permutations a multiple of rows.")
+    if words < 1 or rows < 1 or columns.bit_count() != 1 or columns % rows:
+        raise ConfigError(f"near_duplicates: words {words}, columns {columns}, rows {rows}; "
+                          "expected at least 1, columns a power of two, and rows a divisor of it.")
 
     def apply(table: pa.Table) -> pa.Table:
-        ranked = rank(table)
+        ranked = rank(table, quality)
         names = np.array(column(table, "id"), object)[ranked]
-        pairs, jaccard, contained = compare(texts(table, ranked), words, permutations, rows,
-                                            cluster)
+        documents = table["text"].take(pa.array(ranked, pa.int64())).combine_chunks()
+        pairs, jaccard, contained = compare(documents, words, columns, rows, cluster)
         copies = jaccard >= drop
-        survivor = similar.survivors(len(ranked), pairs[copies])
+        survivor = clusters.survivors(len(ranked), pairs[copies])
         similarity = dict(zip(map(tuple, pairs[copies].tolist()), jaccard[copies], strict=True))
         verdicts = {int(ranked[d]): ("near_duplicate", f"{names[s]} {similarity[s, d]:.3f}")
                     for d, s in enumerate(survivor.tolist()) if s != d}
-        root = similar.components(len(ranked), pairs[contained >= cluster])
+        root = clusters.components(len(ranked), pairs[contained >= cluster])
         renamed = dict(zip(names, names[root], strict=True))
-        clusters = [renamed.get(c, c) for c in column(table, "cluster")]
-        return replace(drop_rows(table, verdicts), "cluster", clusters)
+        named = [renamed.get(c, c) for c in column(table, "cluster")]
+        return replace(drop_rows(table, verdicts), "cluster", named)
 
     return apply
 
 
-def rank(table: pa.Table) -> np.ndarray:
-    """Return the rows nothing has dropped, in the order of preference as survivors, int64."""
+def rank(table: pa.Table, quality: str) -> np.ndarray:
+    """Return the rows nothing has dropped, in the order of preference as survivors, int64.
+
+    Raises:
+        ConfigError: no column of that name.
+    """
     rows = kept(table)
-    ids = column(table, "id")
-    lengths = np.array([len(t) for t in texts(table, rows)], np.int64)
-    return rows[sorted(range(len(rows)), key=lambda i: (-lengths[i], ids[rows[i]]))]
+    if quality and quality not in table.schema.names:
+        raise ConfigError(f'near_duplicates: no column "{quality}" to judge survivors by; put the '
+                          "step that writes it before this one, or leave `quality` empty.")
+    scores = (table[quality].cast(pa.float64()).to_numpy() if quality
+              else np.zeros(table.num_rows))
+    lengths = pc.utf8_length(table["text"]).to_numpy()
+    ids = np.array(column(table, "id"), str)
+    return rows[clusters.preference(scores[rows], lengths[rows], ids[rows])]
 
 
-def compare(documents: list[str], words: int, permutations: int, rows: int,
+def compare(documents: pa.Array, words: int, columns: int, rows: int,
             cluster: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find pairs that may share at least `cluster` of the smaller, and measure them exactly.
 
@@ -79,9 +91,6 @@ def compare(documents: list[str], words: int, permutations: int, rows: int,
     """
     sets = shingle(documents, words)
     # Four standard deviations of the estimate: one in 30,000 pairs at the threshold is lost.
-    alike = similar.alike(signatures(sets, permutations), rows, cluster - 2 / permutations**0.5)
-    found = [similar.pack(p, len(documents)) for p in (alike, similar.containing(sets, cluster))]
-    pairs = similar.unpack(np.union1d(*found), len(documents))
-    sizes, common = sets.counts()[pairs], similar.shared(sets, pairs)
-    return (pairs, common / np.maximum(1, sizes.sum(axis=1) - common),
-            common / np.maximum(1, sizes.min(axis=1)))
+    alike = bands.alike(signatures(sets, columns), rows, cluster - 2 / columns**0.5)
+    pairs = bands.unique_pairs(np.concatenate([alike, containment.containing(sets, cluster)]))
+    return pairs, *verify.similarity(verify.common(sets, pairs), sets.counts()[pairs])

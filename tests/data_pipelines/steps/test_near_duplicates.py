@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data_pipelines import similar
+from data_pipelines.kernels import bands
 from data_pipelines.steps.near_duplicates import make
 from data_pipelines.table import drop
 from ssljax.core.errors import ConfigError
@@ -32,6 +32,18 @@ def test_the_longest_survives_and_then_the_smallest_id(table, prose, edited):
     ties = judged(make(), table({"a": edited(text, 9, "xx"), "b": edited(text, 9, "yy")}))
     kept, gone = sorted(ties.values(), key=lambda r: r["id"])
     assert (kept["dropped"], gone["dropped"]) == (None, "near_duplicate")
+
+
+def test_quality_decides_before_length(table, prose):
+    text = prose(1, 300)
+    before = table({"short": text[:-30], "long": text})
+    scored = before.append_column("score", pa.array([0.9, 0.1]))
+    rows = judged(make(quality="score"), scored)
+    assert not rows["short"]["dropped"] and rows["long"]["dropped"]
+    unknown = before.append_column("score", pa.array([None, 0.1]))
+    assert judged(make(quality="score"), unknown)["short"]["dropped"]
+    with pytest.raises(ConfigError, match="score"):
+        make(quality="score")(before)
 
 
 def test_documents_half_alike_are_both_kept_in_one_cluster(table, prose):
@@ -71,7 +83,7 @@ def test_the_order_of_rows_does_not_matter(table, prose, edited):
 
 
 def test_a_family_larger_than_the_window_leaves_one(table, prose, edited):
-    family = [edited(prose(1, 400), 5 + i, f"w{i}") for i in range(3 * similar.WINDOW)]
+    family = [edited(prose(1, 400), 5 + i, f"w{i}") for i in range(3 * bands.WINDOW)]
     rows = make(drop=0.9)(table(family)).to_pylist()
     assert sum(r["dropped"] is None for r in rows) == 1
     assert len({r["cluster"] for r in rows}) == 1
@@ -98,7 +110,7 @@ def test_few_rows_pass(table, prose, count):
 
 
 @pytest.mark.parametrize("kwargs", [{"drop": 0.4}, {"cluster": 0.0}, {"drop": 1.5}, {"rows": 3},
-                                    {"words": 0}])
+                                    {"columns": 96}, {"words": 0}])
 def test_settings_that_cannot_be_are_refused(kwargs):
     with pytest.raises(ConfigError, match="near_duplicates"):
         make(**kwargs)
