@@ -70,6 +70,14 @@ def replace(table: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
     return table.set_column(at, field, pa.array(values, field.type))
 
 
+def add_column(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return the table with a column of a step's own, in the place of one of that name."""
+    at = table.schema.get_field_index(name)
+    if at < 0:
+        return table.append_column(name, values)
+    return table.set_column(at, name, values)
+
+
 def drop(table: pa.Table, verdicts: Verdicts) -> pa.Table:
     """Return the table with some rows dropped; a row that was dropped before keeps its reason."""
     reasons, details = column(table, "dropped"), column(table, "detail")
