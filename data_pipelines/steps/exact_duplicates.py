@@ -1,4 +1,4 @@
-"""Drop documents whose text another one has, letter for letter; the smallest id survives.
+"""Drop documents whose text another one has, letter for letter.
 
 Reads and returns the table of documents; `detail` is the survivor's id and `cluster` its cluster.
 """
@@ -7,22 +7,21 @@ import hashlib
 
 import pyarrow as pa
 
-from data_pipelines.table import Step, column, drop, kept, replace, texts
+from data_pipelines.survivors import drop_repeats, rank
+from data_pipelines.table import Step, texts
 
 
-def make() -> Step:
-    """Return the step; put `normalise` before it, so that equal text has one spelling."""
+def make(*, quality: str = "") -> Step:
+    """Return the step; put `normalise` before it, so that equal text has one spelling.
+
+    Args:
+        quality: column of numbers by which survivors are preferred, such as one of the source;
+            empty: the smallest id survives.
+    """
     def apply(table: pa.Table) -> pa.Table:
-        ids, clusters = column(table, "id"), column(table, "cluster")
-        first: dict[bytes, int] = {}
-        verdicts = {}
-        hashed = zip(kept(table).tolist(), map(digest, texts(table, kept(table))), strict=True)
-        for row, key in sorted(hashed, key=lambda pair: ids[pair[0]]):
-            survivor = first.setdefault(key, row)
-            if survivor != row:
-                verdicts[row] = ("exact_duplicate", ids[survivor])
-                clusters[row] = clusters[survivor]
-        return replace(drop(table, verdicts), "cluster", clusters)
+        ranked = rank(table, quality)
+        return drop_repeats(table, ranked, [digest(t) for t in texts(table, ranked)],
+                            "exact_duplicate")
 
     return apply
 

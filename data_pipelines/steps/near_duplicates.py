@@ -16,11 +16,11 @@ column has it, then the longest, then the smallest id.
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data_pipelines.kernels import bands, clusters, containment, verify
 from data_pipelines.kernels.minhash import shingle, signatures
-from data_pipelines.table import Step, column, kept, replace
+from data_pipelines.survivors import rank
+from data_pipelines.table import Step, column, replace
 from data_pipelines.table import drop as drop_rows
 from ssljax.core.errors import ConfigError
 
@@ -63,23 +63,6 @@ def make(*, words: int = 5, columns: int = 128, rows: int = 4, drop: float = 0.8
         return replace(drop_rows(table, verdicts), "cluster", named)
 
     return apply
-
-
-def rank(table: pa.Table, quality: str) -> np.ndarray:
-    """Return the rows nothing has dropped, in the order of preference as survivors, int64.
-
-    Raises:
-        ConfigError: no column of that name.
-    """
-    rows = kept(table)
-    if quality and quality not in table.schema.names:
-        raise ConfigError(f'near_duplicates: no column "{quality}" to judge survivors by; put the '
-                          "step that writes it before this one, or leave `quality` empty.")
-    scores = (table[quality].cast(pa.float64()).to_numpy() if quality
-              else np.zeros(table.num_rows))
-    lengths = pc.utf8_length(table["text"]).to_numpy()
-    ids = np.array(column(table, "id"), str)
-    return rows[clusters.preference(scores[rows], lengths[rows], ids[rows])]
 
 
 def compare(documents: pa.Array, words: int, columns: int, rows: int,
