@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ssljax.core.rng import hash64
 
@@ -26,6 +27,7 @@ SCHEMA = pa.schema([
     ("licence", pa.string()),
     ("dropped", pa.string()),       # null: kept so far; else the reason
     ("detail", pa.string()),        # the measured value, the survivor's id, the error
+    ("step", pa.string()),          # the step that dropped it
     ("cluster", pa.string()),       # id that stands for the document and those that repeat it
     ("split", pa.string()),         # null until `split`, and for dropped rows
 ])
@@ -85,6 +87,19 @@ def drop(table: pa.Table, verdicts: Verdicts) -> pa.Table:
         if reasons[row] is None:
             reasons[row], details[row] = reason, detail
     return replace(replace(table, "dropped", reasons), "detail", details)
+
+
+def name_step(table: pa.Table, name: str) -> pa.Table:
+    """Return the table with `name` as the step of rows that are dropped and name none yet."""
+    steps = pc.if_else(pc.and_(pc.is_valid(table["dropped"]), pc.is_null(table["step"])),
+                       pa.scalar(name), table["step"])
+    at = table.schema.get_field_index("step")
+    return table.set_column(at, table.schema.field(at), steps)
+
+
+def fail(table: pa.Table, message: str) -> pa.Table:
+    """Return the table with every row dropped as one that its step failed on."""
+    return drop(table, dict.fromkeys(range(table.num_rows), ("step_failed", message)))
 
 
 def count_dropped(table: pa.Table) -> dict[str, int]:

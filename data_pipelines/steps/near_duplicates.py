@@ -11,22 +11,27 @@ share a cluster, which `split` keeps on one side.
 
 Reads and returns the table of documents, the same for any order of rows; `detail` is
 "<survivor's id> <similarity>". The survivor is, of those alike, the one of best quality where a
-column has it, then the longest, then the smallest id.
+column has it, then the longest, then the smallest id. The rounds are in near_rounds.py.
 """
+
+import functools
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from data_pipelines.kernels import bands, clusters, containment, verify
+from data_pipelines import near_rounds
+from data_pipelines.engine.plan import Emitted, Grouped, Loop, Round, Rows
+from data_pipelines.kernels import bands, containment
 from data_pipelines.kernels.minhash import shingle, signatures
-from data_pipelines.survivors import rank
-from data_pipelines.table import Step, column, replace
-from data_pipelines.table import drop as drop_rows
+from data_pipelines.kernels.words import mix
+from data_pipelines.table import column, kept
+from data_pipelines.verdicts import apply_verdicts
 from ssljax.core.errors import ConfigError
 
 
 def make(*, words: int = 5, columns: int = 128, rows: int = 4, drop: float = 0.8,
-         cluster: float = 0.5, quality: str = "") -> Step:
+         cluster: float = 0.5, quality: str = "") -> Grouped:
     """Return the step.
 
     Args:
@@ -46,34 +51,92 @@ def make(*, words: int = 5, columns: int = 128, rows: int = 4, drop: float = 0.8
     if words < 1 or rows < 1 or columns.bit_count() != 1 or columns % rows:
         raise ConfigError(f"near_duplicates: words {words}, columns {columns}, rows {rows}; "
                           "expected at least 1, columns a power of two, and rows a divisor of it.")
-
-    def apply(table: pa.Table) -> pa.Table:
-        ranked = rank(table, quality)
-        names = np.array(column(table, "id"), object)[ranked]
-        documents = table["text"].take(pa.array(ranked, pa.int64())).combine_chunks()
-        pairs, jaccard, contained = compare(documents, words, columns, rows, cluster)
-        copies = jaccard >= drop
-        survivor = clusters.survivors(len(ranked), pairs[copies])
-        similarity = dict(zip(map(tuple, pairs[copies].tolist()), jaccard[copies], strict=True))
-        verdicts = {int(ranked[d]): ("near_duplicate", f"{names[s]} {similarity[s, d]:.3f}")
-                    for d, s in enumerate(survivor.tolist()) if s != d}
-        root = clusters.components(len(ranked), pairs[contained >= cluster])
-        renamed = dict(zip(names, names[root], strict=True))
-        named = [renamed.get(c, c) for c in column(table, "cluster")]
-        return replace(drop_rows(table, verdicts), "cluster", named)
-
-    return apply
+    rounds = (
+        Round("candidates", ("bands", "sketch"), near_rounds.candidates),
+        Round("verify", ("pairs",), functools.partial(near_rounds.verify, least=cluster)),
+        Loop("components", (Round("large", ("links",), near_rounds.large),
+                            Round("small", ("down",), near_rounds.small)), "links"),
+        Round("families", ("edges", "links"), near_rounds.families),
+        Round("survivors", ("families",), functools.partial(near_rounds.judge, drop=drop)),
+        Round("follow", ("repeats", "renamed"), near_rounds.follow),
+    )
+    return Grouped(functools.partial(emit, words=words, columns=columns, band=rows,
+                                     quality=quality), rounds, apply_verdicts)
 
 
-def compare(documents: pa.Array, words: int, columns: int, rows: int,
-            cluster: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find pairs that may share at least `cluster` of the smaller, and measure them exactly.
+def emit(table: pa.Table, first: int, *, words: int, columns: int, band: int,
+         quality: str) -> Emitted:
+    """Return band keys, sampled shingles and clusters of a block, and what pairs are judged by."""
+    rows = kept(table)
+    texts = table["text"].take(pa.array(rows)).combine_chunks()
+    sets = shingle(texts, words)
+    made = signatures(sets, columns)
+    known = facts(table, rows, quality)
+    numbers = rows + first
+    sketch, known["sampled"] = sketches(sets, numbers)
+    nothing = np.zeros(len(rows) + 1, np.int64)
+    signed = np.empty(len(rows), [*known.dtype.descr, ("signature", np.uint32, (columns,))])
+    signed["signature"] = made
+    for field in known.dtype.names:
+        signed[field] = known[field]
+    return {"bands": band_records(bands.band_keys(made, band), numbers, preference(known)),
+            "sketch": sketch, "repeats": repeats(table, first),
+            "signed": Rows(numbers, signed, np.empty(0, np.uint64), nothing),
+            "sets": Rows(numbers, known, sets.hashes, sets.starts)}
 
-    Returns:
-        int64 [n, 2] pairs, float64 [n] Jaccard similarities, float64 [n] shares of the smaller.
+
+def facts(table: pa.Table, rows: np.ndarray, quality: str) -> np.ndarray:
+    """Return what decides between survivors, of each row, and room for a count.
+
+    Raises:
+        ConfigError: no column of that name.
     """
-    sets = shingle(documents, words)
-    # Four standard deviations of the estimate: one in 30,000 pairs at the threshold is lost.
-    alike = bands.alike(signatures(sets, columns), rows, cluster - 2 / columns**0.5)
-    pairs = bands.unique_pairs(np.concatenate([alike, containment.containing(sets, cluster)]))
-    return pairs, *verify.similarity(verify.common(sets, pairs), sets.counts()[pairs])
+    if quality and quality not in table.schema.names:
+        raise ConfigError(f'near_duplicates: no column "{quality}" to judge survivors by; put the '
+                          "step that writes it before this one, or leave `quality` empty.")
+    made = np.zeros(len(rows), near_rounds.FACTS)
+    if quality:
+        scores = table[quality].cast(pa.float64()).to_numpy()[rows]
+        made["quality"] = np.nan_to_num(scores, nan=-np.inf)
+    made["length"] = pc.utf8_length(table["text"]).to_numpy()[rows]
+    made["id"] = np.array(column(table, "id"), "S16")[rows]
+    return made
+
+
+def preference(known: np.ndarray) -> np.ndarray:
+    """Return a number that orders survivors nearly as they are judged, smallest first, uint64.
+
+    It decides which of a bucket's documents are compared, no more: 16 bits of quality, 24 of
+    length, 24 of id.
+    """
+    bits = known["quality"].astype(np.float32).view(np.uint32)
+    rising = np.where(bits >> 31, ~bits, bits | np.uint32(2**31)).astype(np.uint64) >> np.uint64(16)
+    length = np.minimum(known["length"], 2**24 - 1).astype(np.uint64)
+    ids = np.frombuffer(b"".join(bytes.fromhex(i.decode())[:3].rjust(4, b"\0")
+                                 for i in known["id"]), ">u4").astype(np.uint64)
+    return ((np.uint64(2**16 - 1) - rising) << np.uint64(48)
+            | (np.uint64(2**24 - 1) - length) << np.uint64(24) | ids)
+
+
+def band_records(keys: np.ndarray, numbers: np.ndarray, preferred: np.ndarray) -> pa.Table:
+    """Return a record for each band of each document; keys of two bands never meet."""
+    count = len(keys)
+    keys = mix(keys + np.arange(1, count + 1, dtype=np.uint64)[:, None])
+    return pa.table({"key": keys.ravel(), "following": np.roll(keys, -1, axis=0).ravel(),
+                     "row": np.tile(numbers, count), "preference": np.tile(preferred, count)})
+
+
+def sketches(sets: containment.Shingles, numbers: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+    """Return the sampled shingles of the documents, and how many each has, int64 [documents]."""
+    sampled = sets.hashes % np.uint64(containment.SAMPLED) == 0
+    owners = np.repeat(np.arange(len(numbers)), sets.counts())[sampled]
+    return (pa.table({"key": sets.hashes[sampled], "row": numbers[owners]}),
+            np.bincount(owners, minlength=len(numbers)))
+
+
+def repeats(table: pa.Table, first: int) -> pa.Table:
+    """Return the rows in a cluster of another's name: where its name changes, theirs does."""
+    rows = np.flatnonzero(pc.not_equal(table["cluster"], table["id"]).to_numpy())
+    clusters = table["cluster"].take(pa.array(rows)).to_pylist()
+    return pa.table({"key": near_rounds.name_keys(clusters), "row": rows + first,
+                     "cluster": pa.array(clusters, pa.string())})

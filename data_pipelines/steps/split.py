@@ -2,19 +2,26 @@
 
 Never by position or by file: copies and vendored files would be on both sides, and the validation
 figure would measure memory. A document's side depends on its cluster only, so other data added
-later does not move it. Reads and returns the table of documents.
+later does not move it. A grouped step: documents meet by their cluster's hash. Reads and returns
+the table of documents.
 """
 
-from collections import Counter
+import functools
 
+import numpy as np
 import pyarrow as pa
 
-from data_pipelines.table import Step, column, kept, replace
+from data_pipelines.engine.plan import Channels, Context, Emitted, Grouped, Round
+from data_pipelines.table import column, kept, replace
 from ssljax.core.errors import ConfigError
 from ssljax.core.rng import hash64
 
+ROW = pa.schema([("row", pa.int64())])
+TOTALS = pa.schema([("key", pa.uint64()), ("clusters", pa.int64()), ("chosen", pa.int64())])
+LEAST = pa.schema([("key", pa.uint64()), ("place", pa.uint64()), ("row", pa.int64())])
 
-def make(*, validation_fraction: float = 0.05, max_share: float = 0.25) -> Step:
+
+def make(*, validation_fraction: float = 0.05, max_share: float = 0.25) -> Grouped:
     """Return the step.
 
     Args:
@@ -28,25 +35,49 @@ def make(*, validation_fraction: float = 0.05, max_share: float = 0.25) -> Step:
     if not 0 < validation_fraction < 1:
         raise ConfigError(f"validation_fraction {validation_fraction}; expected more than 0 and "
                           "less than 1, such as 0.05.")
-
-    def apply(table: pa.Table) -> pa.Table:
-        clusters, rows = column(table, "cluster"), kept(table).tolist()
-        sizes = Counter(clusters[r] for r in rows)
-        largest = max(1, max_share * validation_fraction * len(rows))
-        chosen = choose(sizes, validation_fraction, largest)
-        side = dict.fromkeys(sizes, "train") | dict.fromkeys(chosen, "validation")
-        splits = [None] * table.num_rows
-        for r in rows:
-            splits[r] = side[clusters[r]]
-        return replace(table, "split", splits)
-
-    return apply
+    choose = functools.partial(sides, fraction=validation_fraction, share=max_share)
+    return Grouped(emit, (Round("sides", ("places",), choose),
+                          Round("least", ("totals", "least"), least)), apply)
 
 
-def choose(sizes: Counter[str], fraction: float, largest: float) -> set[str]:
-    """Return the clusters for validation; at least one where there are two to choose from."""
-    place = {c: hash64("split", c) for c, size in sizes.items() if size <= largest}
-    chosen = {c for c, h in place.items() if h < fraction * 2**64}
-    if not chosen and place and len(sizes) > 1:
-        chosen = {min(place, key=place.__getitem__)}
-    return chosen
+def emit(table: pa.Table, first: int) -> Emitted:
+    """Return the place of every document kept, a hash of its cluster."""
+    rows = kept(table)
+    clusters = column(table, "cluster")
+    places = {c: hash64("split", c) for c in set(clusters)}
+    return {"places": pa.table({"key": np.array([places[clusters[r]] for r in rows], np.uint64),
+                                "row": rows + first})}
+
+
+def sides(channels: Channels, context: Context, *, fraction: float, share: float) -> Channels:
+    """Choose clusters for validation by place; name the least place for `least`."""
+    places, at, sizes = np.unique(channels["places"]["key"].to_numpy(), return_inverse=True,
+                                  return_counts=True)
+    rows = channels["places"]["row"].to_numpy()
+    small = sizes <= max(1, share * fraction * context.kept)
+    chosen = small & (places < fraction * 2**64)
+    first = rows[at == np.argmax(small)] if small.any() else rows[:0]
+    place = places[np.argmax(small)] if small.any() else 0
+    zeros = np.zeros(len(first), np.uint64)
+    return {"verdicts": pa.table([rows[chosen[at]]], schema=ROW),
+            "totals": pa.table([np.zeros(1, np.uint64), [len(places)], [int(chosen.sum())]],
+                               schema=TOTALS),
+            "least": pa.table([zeros, zeros + place, first], schema=LEAST)}
+
+
+def least(channels: Channels, context: Context) -> Channels:
+    """Choose the cluster of the least place where there are two to choose from, and none was."""
+    del context
+    clusters, chosen = (channels["totals"][n].to_numpy().sum() for n in ("clusters", "chosen"))
+    place, rows = (channels["least"][n].to_numpy() for n in ("place", "row"))
+    if chosen or clusters < 2:
+        return {"verdicts": pa.table([rows[:0]], schema=ROW)}
+    return {"verdicts": pa.table([rows[place == place.min(initial=2**64 - 1)]], schema=ROW)}
+
+
+def apply(table: pa.Table, verdicts: pa.Table) -> pa.Table:
+    """Return a block with validation where a verdict says so, train for the rest that is kept."""
+    splits = np.full(table.num_rows, None, object)
+    splits[kept(table)] = "train"
+    splits[verdicts["row"].to_numpy()] = "validation"
+    return replace(table, "split", splits)

@@ -73,7 +73,7 @@ def test_every_document_read_has_a_line(tmp_path, split_table):
     assert len(lines) == 40
     assert lines[3] | {"id": 0, "cluster": 0} == {
         "id": 0, "source": "3.txt", "row": 0, "licence": "unknown", "verdict": "dropped",
-        "reason": "too_short", "detail": "1 < 2", "cluster": 0, "split": None, "record": None,
+        "reason": "too_short", "detail": "1 < 2", "step": None, "cluster": 0, "split": None, "record": None,
         "tokens": None}
     by_split = dict(zip(write_shards.SPLITS, splits, strict=True))
     for number, line in enumerate(lines):
