@@ -1,0 +1,91 @@
+"""WARC and WET files, one record a page, by fastwarc (https://github.com/chatnoir-eu/chatnoir-resiliparse).
+
+Reads plain, gzip, lz4 and zstd archives; yields responses ("html" or their own type), resources
+and WET conversions ("text"). Errors: "truncated" (the record is shorter than it says),
+"bad_digest", "bad_warc" (no header where one should be: the rest of the file is lost), those of
+http.py, and "too_large". Requests, metadata and revisits are passed over: they are no documents.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
+
+from data_pipelines.readers.http import parse_response
+from data_pipelines.readers.opening import name_of, opened
+from data_pipelines.readers.record import MAX_BYTES, Raw, failed
+from ssljax.core.errors import UnreadableRecordError
+
+DOCUMENTS = WarcRecordType.response | WarcRecordType.resource | WarcRecordType.conversion
+
+
+def read(source: str | Path | BinaryIO, *, max_bytes: int = MAX_BYTES,
+         digests: bool = True) -> Iterator[Raw]:
+    """Yield the documents of an archive; `digests` compares the checksums that records carry."""
+    name, row = name_of(source), 0
+    offset = 0
+    try:
+        with opened(source) as file:
+            for record in ArchiveIterator(file, record_types=DOCUMENTS, parse_http=False):
+                offset = record.stream_pos
+                yield document(record, name, row, max_bytes, digests)
+                row += 1
+    except (OSError, ValueError, EOFError) as err:
+        yield failed(name, row, offset, "bad_warc", err)
+
+
+def document(record: WarcRecord, name: str, row: int, limit: int, digests: bool) -> Raw:
+    """Return one record, or what is wrong with it."""
+    headers, offset = record.headers, record.stream_pos
+    fields: dict[str, Any] = {"url": headers.get("WARC-Target-URI", "").strip("<>"),
+                              "date": headers.get("WARC-Date", "")}
+    promised = record.content_length
+    try:
+        if promised > limit:
+            raise UnreadableRecordError(f"{promised:,} bytes; at most {limit:,}", "too_large")
+        block = record.reader.read()
+        if len(block) < promised:
+            raise UnreadableRecordError(f"{len(block):,} of {promised:,} bytes", "truncated")
+        if digests:
+            compare(headers.get("WARC-Block-Digest", ""), block)
+        if not record.is_http:
+            kind = "text" if record.record_type == WarcRecordType.conversion else declared(
+                headers.get("Content-Type", ""))
+            return Raw(name, row, offset, block, kind, fields)
+        if digests:
+            compare(headers.get("WARC-Payload-Digest", ""), block.partition(b"\r\n\r\n")[2])
+        response = parse_response(block, limit)
+        kind = response.headers.get("content-type", "")
+        return Raw(name, row, offset, response.body, declared(kind),
+                   {**fields, "status": response.status, "content_type": kind})
+    except UnreadableRecordError as err:
+        return failed(name, row, offset, err.reason, err, fields)
+    except (OSError, ValueError) as err:
+        return failed(name, row, offset, "truncated", err, fields)
+
+
+def declared(content_type: str) -> str:
+    """Return the kind that a Content-Type names."""
+    mime = content_type.partition(";")[0].strip().lower()
+    if mime in ("text/html", "application/xhtml+xml"):
+        return "html"
+    return "text" if mime == "text/plain" else mime.partition("/")[0] if mime.startswith(
+        ("image/", "audio/")) else "pdf" if mime == "application/pdf" else mime or "binary"
+
+
+def compare(digest: str, data: bytes) -> None:
+    """Raise UnreadableRecordError "bad_digest" unless `data` have the digest, if it is one we know.
+
+    Written as sha1:BASE32 (WARC 1.1 §5.8), by some crawlers in hexadecimal.
+    """
+    algorithm, _, wanted = digest.partition(":")
+    if algorithm.lower() not in ("sha1", "sha256", "md5"):
+        return
+    found = hashlib.new(algorithm.lower(), data, usedforsecurity=False)
+    if wanted.rstrip("=").upper() != base64.b32encode(found.digest()).decode().rstrip("=") and (
+            wanted.lower() != found.hexdigest()):
+        raise UnreadableRecordError(f"{digest} is not that of the {len(data):,} bytes here",
+                                    "bad_digest")
