@@ -5,7 +5,7 @@ targets by a low temperature, against one prototype for nothing, and by a centre
 prototype for everything. Shapes: B images, V local crops, M patches of an image, K prototypes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -56,21 +56,20 @@ def centred_targets(scores: jax.Array, centre: jax.Array, temperature: jax.Array
     return jax.nn.softmax(centred / temperature, axis=-1)
 
 
-def moved_centre(centre: jax.Array, scores: Sequence[jax.Array], momentum: float,
-                 weights: Sequence[jax.Array] | None = None) -> jax.Array:
+def moved_centre(centre: jax.Array, scores: jax.Array, momentum: float,
+                 weights: jax.Array | None = None) -> jax.Array:
     """Return momentum * centre + (1 - momentum) * mean of the scores, for the next step's targets.
 
     Args:
         centre: [K].
-        scores: arrays [..., K] of a teacher, of as many rows each.
+        scores: [..., K] of a teacher.
         momentum: what is kept.
-        weights: what each row counts, arrays [...]; a batch in which nothing counts moves nothing.
+        weights: what each row counts, [...]; a batch in which nothing counts moves nothing.
     """
-    weights = weights or [jnp.ones(s.shape[:-1], jnp.float32) for s in scores]
-    rows = tuple(range(scores[0].ndim - 1))
-    total = sum(jnp.sum(s.astype(jnp.float32) * w[..., None], axis=rows)
-                for s, w in zip(scores, weights, strict=True))
-    count = sum(jnp.sum(w) for w in weights)
+    weights = jnp.ones(scores.shape[:-1]) if weights is None else weights
+    total = jnp.sum(scores.astype(jnp.float32) * weights[..., None],
+                    axis=tuple(range(scores.ndim - 1)))
+    count = jnp.sum(weights)
     mean = jnp.where(count > 0, total / jnp.maximum(count, 1), centre)
     return shard(jax.lax.stop_gradient(momentum * centre + (1 - momentum) * mean), "tensor")
 
@@ -81,7 +80,7 @@ class Game(NamedTuple):
     temperature:         the student's
     teacher_temperature: step -> the teacher's
     centring:            what keeps all prototypes in use: a moving centre, or Sinkhorn's
-                         assignments, on each view of the global batch by itself
+                         assignments of all rows of the global batch
     centre_momentum:     what a centre keeps of itself
     """
 
@@ -90,15 +89,13 @@ class Game(NamedTuple):
     centring: Centring
     centre_momentum: float
 
-    def targets(self, scores: Sequence[jax.Array], centre: jax.Array, step: jax.Array,
-                weights: Sequence[jax.Array] | None = None) -> list[jax.Array]:
-        """Return the targets of each view's scores [B, K] or [B, M, K], whose rows may weigh."""
+    def targets(self, scores: jax.Array, centre: jax.Array, step: jax.Array,
+                weights: jax.Array | None = None) -> jax.Array:
+        """Return the targets [..., K] of a teacher's scores, whose rows [...] may weigh."""
         temperature = self.teacher_temperature(step)
         if self.centring == "centre":
-            return [centred_targets(s, centre, temperature) for s in scores]
-        weights = weights or [None] * len(scores)
-        return [sinkhorn(s, temperature=temperature, weights=w)
-                for s, w in zip(scores, weights, strict=True)]
+            return centred_targets(scores, centre, temperature)
+        return sinkhorn(scores, temperature=temperature, weights=weights)
 
 
 def nats(targets: jax.Array, scores: jax.Array, temperature: float) -> jax.Array:
@@ -107,41 +104,38 @@ def nats(targets: jax.Array, scores: jax.Array, temperature: float) -> jax.Array
     return -jnp.sum(targets * log_p, axis=-1)
 
 
-def cross_view_nats(targets: Sequence[jax.Array], scores: Sequence[jax.Array],
-                    local: jax.Array | None, temperature: float) -> jax.Array:
+def cross_view_nats(targets: jax.Array, scores: jax.Array, local: jax.Array | None,
+                    temperature: float) -> jax.Array:
     """Return the nats of an image: the mean over pairs of a target and another crop, summed over B.
 
     Every pair weighs the same: with two global crops and V local ones, 1 / (2 + 2 V).
 
     Args:
-        targets: [B, K] of each global crop, by the teacher.
-        scores: [B, K] of each global crop, by the student, in the same order.
+        targets: [B, 2, K] of the global crops, by the teacher.
+        scores: [B, 2, K] of the global crops, by the student.
         local: [B, V, K] of local crops, by the student; none in networks that see one size only.
         temperature: the student's.
     """
-    total = jnp.float32(0)
-    for i, score in enumerate(scores):
-        others = sum(t for j, t in enumerate(targets) if j != i)
-        total += jnp.sum(nats(others, score, temperature))
-    pairs = len(targets) * (len(scores) - 1)
+    total, pairs = jnp.sum(nats(targets[:, ::-1], scores, temperature)), 2
     if local is not None:
-        total += jnp.sum(nats(sum(targets)[:, None], local, temperature))
-        pairs += len(targets) * local.shape[1]
+        both = jnp.sum(targets, axis=1, keepdims=True)
+        total += jnp.sum(nats(both, local, temperature))
+        pairs += 2 * local.shape[1]
     return total / pairs
 
 
 def masked_nats(targets: jax.Array, scores: jax.Array, weights: jax.Array, temperature: float,
                 ) -> jax.Array:
-    """Return the mean nats over an image's hidden patches, summed over B; none count as zero.
+    """Return the mean nats over a crop's hidden patches, summed over crops; none count as zero.
 
     Args:
-        targets: [B, M, K], by the teacher, which sees all patches.
-        scores: [B, M, K], by the student.
-        weights: float32 [B, M], 1 where a patch was hidden.
+        targets: [..., M, K], by the teacher, which sees all patches.
+        scores: [..., M, K], by the student.
+        weights: float32 [..., M], 1 where a patch was hidden.
         temperature: the student's.
     """
-    total = jnp.sum(nats(targets, scores, temperature) * weights, axis=1)
-    return jnp.sum(total / jnp.maximum(jnp.sum(weights, axis=1), 1))
+    total = jnp.sum(nats(targets, scores, temperature) * weights, axis=-1)
+    return jnp.sum(total / jnp.maximum(jnp.sum(weights, axis=-1), 1))
 
 
 def held(params: PyTree, step: jax.Array, steps: int) -> PyTree:

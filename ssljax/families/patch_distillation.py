@@ -14,7 +14,7 @@ from ssljax.core.types import Batch, Metrics, Params, PyTree
 from ssljax.families.distillation import Game, masked_nats, moved_centre
 from ssljax.families.heads import Head
 from ssljax.families.health import assignment_metrics
-from ssljax.families.student_teacher import VIEWS, Round
+from ssljax.families.student_teacher import HIDDEN, Round, stacked
 
 
 def scored_count(num_patches: int, fraction: float) -> int:
@@ -48,21 +48,20 @@ def patch_round(head: Head, name: str, game: Game, played: Round, batch: Batch,
         The mean nats over both views and their hidden patches, summed over B; the round's extra
         with the centre of patches moved; and metrics.
     """
-    def scores(params: Params, patches: jax.Array, chosen: jax.Array) -> jax.Array:
-        tokens = per_example(lambda rows, ids: rows[ids])(patches, chosen)
+    hidden = stacked(batch, HIDDEN)
+    count = scored_count(hidden.shape[-1], max_hidden)
+    chosen, weights = per_example(jax.vmap(lambda row: hidden_first(row, count)))(hidden)
+
+    def scores(params: Params, patches: jax.Array) -> jax.Array:
+        tokens = per_example(jax.vmap(lambda rows, ids: rows[ids]))(patches, chosen)
         return head.apply(params[name], {}, tokens, train=True)[0]
 
-    extra, count = played.extra, scored_count(batch[VIEWS[0][1]].shape[1], max_hidden)
-    picks = [per_example(lambda row: hidden_first(row, count))(batch[mask]) for _, mask in VIEWS]
-    weights = [weight for _, weight in picks]
-    known = [scores(played.teacher, view["patches"], chosen)
-             for view, (chosen, _) in zip(played.known.views, picks, strict=True)]
-    seen = [scores(played.student, view["patches"], chosen)
-            for view, (chosen, _) in zip(played.seen.views, picks, strict=True)]
+    extra = played.extra
+    known = scores(played.teacher, played.known.patches)
     targets = game.targets(known, extra["patch_centre"], extra["step"], weights)
-    nats = sum(masked_nats(t, s, w, game.temperature)
-               for t, s, w in zip(targets, seen, weights, strict=True)) / len(VIEWS)
+    nats = masked_nats(targets, scores(played.student, played.seen.patches), weights,
+                       game.temperature) / len(HIDDEN)
     centre = moved_centre(extra["patch_centre"], known, game.centre_momentum, weights)
-    metrics = {"patch_nats": (nats, jnp.float32(targets[0].shape[0])),
-               **assignment_metrics(targets[0], "patch")}
+    metrics = {"patch_nats": (nats, jnp.float32(targets.shape[0])),
+               **assignment_metrics(targets, "patch")}
     return nats, {**extra, "patch_centre": centre}, metrics

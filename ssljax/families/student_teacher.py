@@ -3,7 +3,8 @@
 The networks of DINO, iBOT and DINOv2 (https://arxiv.org/abs/2104.14294, 2111.07832, 2304.07193):
 what differs between the three is the loss. Parameters are an encoder and heads by name; the
 teacher in `extra` is their exponential moving average. Evaluation uses the teacher's encoder.
-Shapes: B images, V local crops, D width, K prototypes.
+Crops of one size are one batch, as in DINO's code: a batch norm sees both global views.
+Shapes: B images, V local crops, N patches, D width, K prototypes.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,29 +14,29 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.core.errors import ConfigError
-from ssljax.core.sharding import BATCH, reshape
+from ssljax.core.sharding import BATCH, reshape, shard
 from ssljax.core.types import Batch, Inputs, Key, Metrics, Model, Outputs, Params, PyTree
 from ssljax.families.distillation import Game, cross_view_nats, held, moved_centre
 from ssljax.families.heads import Head
 from ssljax.families.health import assignment_metrics, spread
 from ssljax.families.teacher import Momentum, ema, frozen
 
-VIEWS = (("view1", "hidden1"), ("view2", "hidden2"))
+VIEWS, HIDDEN = ("view1", "view2"), ("hidden1", "hidden2")
 PARTITION = {"class_centre": ("tensor",), "patch_centre": ("tensor",)}            # [K]
 
 
 class Crops(NamedTuple):
     """What a network made of the crops of a batch.
 
-    views:  outputs of each global view
-    tokens: [B, D] of each global view, what the class head reads
-    scores: [B, K] of each global view
-    local:  [B, V, K] of the local crops, or None
+    tokens:  [B, 2, D] of the global views, what the class head reads
+    patches: [B, 2, N, D] of the global views, where the network has patches
+    scores:  [B, 2, K] of the global views
+    local:   [B, V, K] of the local crops, or None
     """
 
-    views: list[Outputs]
-    tokens: list[jax.Array]
-    scores: list[jax.Array]
+    tokens: jax.Array
+    patches: jax.Array | None
+    scores: jax.Array
     local: jax.Array | None
 
 
@@ -74,13 +75,14 @@ def make_networks(model: Model, heads: Mapping[str, Head], momentum: Momentum, *
         hold_steps: steps in which the student's prototypes get no gradient.
         masked: whether the student's global views have hidden patches, hidden1 and hidden2.
     """
-    def inputs(batch: Batch, view: str, hidden: str) -> Inputs:
-        return {"image": batch[view]} | ({"hidden": batch[hidden]} if masked else {})
+    def inputs(batch: Batch, masks: bool) -> Inputs:
+        whole = {"image": flat(stacked(batch, VIEWS))}
+        return whole | ({"hidden": flat(stacked(batch, HIDDEN))} if masks else {})
 
     def init(key: Key, batch: Batch) -> tuple[Params, PyTree]:
         check(batch, masked)
         k_encoder, k_heads = jax.random.split(key)
-        whole = inputs(batch, *VIEWS[0])
+        whole = inputs(batch, masked)
         encoder, stats = model.init(k_encoder, whole)
         apply = lambda params: model.apply(params, whole, stats=stats)  # noqa: E731
         outputs = jax.eval_shape(apply, encoder)
@@ -96,37 +98,36 @@ def make_networks(model: Model, heads: Mapping[str, Head], momentum: Momentum, *
         return params, {**extra, "teacher": jax.tree.map(jnp.copy, params), "stats": stats,
                         "teacher_stats": jax.tree.map(jnp.copy, stats), "step": jnp.int32(0)}
 
+    def crops(params: Params, outputs: Outputs, local: jax.Array | None) -> Crops:
+        tokens, patches = class_token(outputs), outputs.get("patches")
+        count = tokens.shape[0] // len(VIEWS)
+        tokens = grouped(tokens, count)
+        return Crops(tokens, None if patches is None else grouped(patches, count),
+                     score(params, tokens), local)
+
     def score(params: Params, tokens: jax.Array) -> jax.Array:
         return heads["class_head"].apply(params["class_head"], {}, tokens, train=True)[0]
 
     def student(params: Params, extra: PyTree, batch: Batch, key: Key,
                 ) -> tuple[Crops, PyTree, Params]:
-        params, stats = held(params, extra["step"], hold_steps), extra["stats"]
-        *k_views, k_local = jax.random.split(key, len(VIEWS) + 1)
-        views = []
-        for names, k_view in zip(VIEWS, k_views, strict=True):
-            views.append(model.apply(params["encoder"], inputs(batch, *names), stats=stats,
-                                     key=k_view, train=True))
-            stats = views[-1]["stats"]
-        tokens, local = [class_token(v) for v in views], None
+        params, stats, local = held(params, extra["step"], hold_steps), extra["stats"], None
+        k_views, k_local = jax.random.split(key)
+        views = model.apply(params["encoder"], inputs(batch, masked), stats=stats, key=k_views,
+                            train=True)
+        stats = views["stats"]
         if "local" in batch:
             outputs = model.apply(params["encoder"], {"image": flat(batch["local"])}, stats=stats,
                                   key=k_local, train=True)
-            local, stats = score(params, class_token(outputs)), outputs["stats"]
-            shape = (*batch["local"].shape[:2], local.shape[-1])
-            local = reshape(local, shape, (BATCH, None, "tensor"))
-        return Crops(views, tokens, [score(params, t) for t in tokens], local), stats, params
+            local = score(params, grouped(class_token(outputs), batch["local"].shape[0]))
+            stats = outputs["stats"]
+        return crops(params, views, local), stats, params
 
     def teacher(params: Params, extra: PyTree, batch: Batch) -> tuple[Crops, PyTree, Params]:
         params, stats = frozen(extra["teacher"], like=params), extra["teacher_stats"]
-        views = []
-        for view, _ in VIEWS:
-            # Batch norms use the batch, but no path is dropped: a network has one or the other.
-            views.append(model.apply(params["encoder"], {"image": batch[view]}, stats=stats,
-                                     train=bool(jax.tree.leaves(stats))))
-            stats = views[-1]["stats"]
-        tokens = [class_token(v) for v in views]
-        return Crops(views, tokens, [score(params, t) for t in tokens], None), stats, params
+        # Batch norms use the batch, but no path is dropped: a network has one or the other.
+        views = model.apply(params["encoder"], inputs(batch, False), stats=stats,
+                            train=bool(jax.tree.leaves(stats)))
+        return crops(params, views, None), views["stats"], params
 
     def update(params: Params, extra: PyTree, step: jax.Array) -> tuple[Params, PyTree]:
         teacher = ema(extra["teacher"], params, momentum(step))
@@ -170,21 +171,33 @@ def crop_round(networks: Networks, game: Game, params: Params, extra: PyTree, ba
     # The centre moves after its use: a batch's own mean in its targets would leak.
     moved = {**extra, "stats": stats, "teacher_stats": teacher_stats,
              "class_centre": moved_centre(centre, known.scores, game.centre_momentum)}
-    metrics = {"embedding_std": spread(known.tokens[0]), **assignment_metrics(targets[0]),
-               "class_nats": (nats, jnp.float32(seen.tokens[0].shape[0]))}
+    metrics = {"embedding_std": spread(known.tokens[:, 0]), **assignment_metrics(targets),
+               "class_nats": (nats, jnp.float32(targets.shape[0]))}
     return Round(nats, seen, known, student, teacher, moved, metrics)
 
 
 def check(batch: Batch, masked: bool) -> None:
     """Raise ConfigError unless the batch has the crops that the networks read."""
-    wanted = [name for pair in VIEWS for name in pair[:1 + masked]]
+    wanted = VIEWS + HIDDEN * masked
     if missing := [name for name in wanted if name not in batch]:
         raise ConfigError(f"The batch has no {', '.join(missing)}; use the pretext multi_crop"
                           f"{' with a patch_size, which hides patches' if masked else ''}. It "
                           f"has {', '.join(sorted(batch))}.")
 
 
-def flat(local: jax.Array) -> jax.Array:
-    """Return crops [B, V, h, w, C] as a batch of B V images."""
-    b, v, *image = local.shape
-    return reshape(local, (b * v, *image), (BATCH, *(None,) * len(image)))
+def stacked(batch: Batch, names: tuple[str, ...]) -> jax.Array:
+    """Return arrays [B, ...] of a batch side by side, [B, 2, ...]."""
+    return jnp.stack([shard(batch[n], BATCH, *(None,) * (batch[n].ndim - 1)) for n in names],
+                     axis=1)
+
+
+def flat(crops: jax.Array) -> jax.Array:
+    """Return crops [B, V, ...] as a batch of B V images."""
+    b, v, *rest = crops.shape
+    return reshape(crops, (b * v, *rest), (BATCH, *(None,) * len(rest)))
+
+
+def grouped(x: jax.Array, count: int) -> jax.Array:
+    """Return x [B V, ...] of `count` images as [B, V, ...]."""
+    shape = (count, x.shape[0] // count, *x.shape[1:])
+    return reshape(x, shape, (BATCH, *(None,) * (len(shape) - 1)))

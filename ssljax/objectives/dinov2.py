@@ -19,7 +19,14 @@ from ssljax.families.distillation import Centring, Game, steps_of, warm_temperat
 from ssljax.families.joint import unit
 from ssljax.families.patch_distillation import patch_round
 from ssljax.families.prototypes import prototype_head
-from ssljax.families.student_teacher import VIEWS, Round, crop_round, make_networks
+from ssljax.families.student_teacher import (
+    VIEWS,
+    Round,
+    crop_round,
+    flat,
+    make_networks,
+    stacked,
+)
 from ssljax.families.teacher import cosine_momentum, frozen
 
 TINY = {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "hold": 0, "gram_weight": 1.0,
@@ -82,14 +89,13 @@ class Gram(NamedTuple):
 
     def error(self, model: Model, played: Round, batch: Batch) -> jax.Array:
         """Return the mean gram_error of both global views, summed over B; 0 before the start."""
-        extra, views = played.extra, played.seen.views
+        extra, ours = played.extra, flat(played.seen.patches)
         anchor = frozen(extra["gram"], like=played.student["encoder"])
 
         def both() -> jax.Array:
-            theirs = [model.apply(anchor, {"image": batch[view]}, stats=extra["teacher_stats"])
-                      for view, _ in VIEWS]
-            return sum(gram_error(a["patches"], b["patches"])
-                       for a, b in zip(views, theirs, strict=True)) / len(VIEWS)
+            theirs = model.apply(anchor, {"image": flat(stacked(batch, VIEWS))},
+                                 stats=extra["teacher_stats"])["patches"]
+            return gram_error(ours, theirs) / len(VIEWS)
 
         # Most of a run is before it: the third network must cost nothing there.
         return jax.lax.cond(extra["step"] >= self.start, both, lambda: jnp.float32(0))
@@ -154,7 +160,7 @@ def make(model: Model, *, total_steps: int, out_dim: int = 4096, hidden_dim: int
              ) -> tuple[jax.Array, tuple[jax.Array, PyTree, Metrics]]:
         played = crop_round(networks, game, params, extra, batch, key)
         nats, moved, metrics = patch_round(head, patch_head, game, played, batch, max_hidden)
-        apart = sum(koleo(tokens) for tokens in played.seen.tokens)
+        apart = sum(koleo(played.seen.tokens[:, view]) for view in range(len(VIEWS)))
         total = played.nats + patch_weight * nats + koleo_weight * apart
         weight = jnp.float32(batch["view1"].shape[0])
         metrics = {**played.metrics, **metrics, "koleo": (apart / len(VIEWS), weight)}

@@ -24,6 +24,10 @@ TARGETS = RNG.dirichlet(np.ones(K), size=(2, B))
 SCORES, LOCAL = RNG.uniform(-1, 1, size=(2, B, K)), RNG.uniform(-1, 1, size=(B, V, K))
 
 
+def images_first(views) -> jax.Array:
+    return jnp.moveaxis(jnp.asarray(views), 0, 1)
+
+
 def log_softmax(scores: np.ndarray, temperature: float) -> np.ndarray:
     x = scores / temperature
     return x - np.log(np.sum(np.exp(x)))
@@ -44,14 +48,14 @@ def every_pair(targets, scores, local, temperature: float) -> float:
 def test_crops_equal_the_loop_over_all_pairs(local):
     want = every_pair(TARGETS, SCORES, local, 0.1)
     with jax.enable_x64(True):
-        got = cross_view_nats(list(jnp.asarray(TARGETS)), list(jnp.asarray(SCORES)),
+        got = cross_view_nats(images_first(TARGETS), images_first(SCORES),
                               None if local is None else jnp.asarray(local), 0.1)
     # float32 inside, whatever comes in.
     assert float(got) == pytest.approx(want, rel=1e-5)
 
 
 def test_the_gradient_of_crops_equals_finite_differences_of_the_loop():
-    loss = lambda s, x: cross_view_nats(list(jnp.asarray(TARGETS)), list(s), x, 0.5)  # noqa: E731
+    loss = lambda s, x: cross_view_nats(images_first(TARGETS), images_first(s), x, 0.5)  # noqa: E731
     grads = jax.grad(loss, argnums=(0, 1))(jnp.asarray(SCORES), jnp.asarray(LOCAL))
     for number, index in ((0, (1, 2, 3)), (1, (0, 3, 1))):
         slopes = []
@@ -64,8 +68,7 @@ def test_the_gradient_of_crops_equals_finite_differences_of_the_loop():
 
 
 def test_a_student_that_says_nothing_pays_the_logarithm_of_the_prototypes():
-    flat = [jnp.zeros((B, K))] * 2
-    nats = cross_view_nats(list(jnp.asarray(TARGETS)), flat, jnp.zeros((B, V, K)), 0.1)
+    nats = cross_view_nats(images_first(TARGETS), jnp.zeros((B, 2, K)), jnp.zeros((B, V, K)), 0.1)
     assert float(nats) == pytest.approx(B * np.log(K), rel=1e-5)
 
 
@@ -96,22 +99,23 @@ def test_targets_are_centred_then_sharpened_and_carry_no_gradient():
 
 def test_the_centre_moves_to_the_mean_of_what_counts():
     centre = jnp.ones(K)
-    moved = moved_centre(centre, list(jnp.asarray(SCORES)), 0.9)
+    scores = images_first(SCORES)
+    moved = moved_centre(centre, scores, 0.9)
     np.testing.assert_allclose(moved, 0.9 + 0.1 * SCORES.mean((0, 1)), rtol=1e-5)
-    weights = [jnp.asarray([1.0, 0, 0]), jnp.asarray([0, 1.0, 0])]
+    weights = jnp.asarray([[1.0, 0], [0, 1], [0, 0]])
     counted = (SCORES[0, 0] + SCORES[1, 1]) / 2
-    np.testing.assert_allclose(moved_centre(centre, list(jnp.asarray(SCORES)), 0.5, weights),
+    np.testing.assert_allclose(moved_centre(centre, scores, 0.5, weights),
                                0.5 + 0.5 * counted, rtol=1e-5)
-    nothing = moved_centre(centre, list(jnp.asarray(SCORES)), 0.5, [jnp.zeros(B)] * 2)
+    nothing = moved_centre(centre, scores, 0.5, jnp.zeros((B, 2)))
     np.testing.assert_allclose(nothing, 1)
 
 
 def test_sinkhorn_replaces_the_centre():
     game = Game(0.1, warm_temperature(0.04, 0.04, 0), "sinkhorn", 0.9)
-    targets = game.targets(list(jnp.asarray(SCORES)), jnp.full(K, 7.0), jnp.int32(0))
+    targets = game.targets(images_first(SCORES), jnp.full(K, 7.0), jnp.int32(0))
     np.testing.assert_allclose(np.sum(targets, axis=-1), 1, rtol=1e-5)
-    other = game.targets(list(jnp.asarray(SCORES)), jnp.zeros(K), jnp.int32(0))
-    np.testing.assert_array_equal(targets[0], other[0])
+    other = game.targets(images_first(SCORES), jnp.zeros(K), jnp.int32(0))
+    np.testing.assert_array_equal(targets, other)
 
 
 def test_the_teacher_warms_up_by_a_fraction_of_the_run_or_by_steps():

@@ -122,5 +122,5 @@ def test_every_image_alike_is_named_alike_unless_sinkhorn_spreads_them():
         loss = jax.jit(objective(centring=centring).loss)
         _, (_, _, metrics) = loss(params, extra, alike, jax.random.key(2))
         uses[centring] = float(metrics["teacher_use"][0] / metrics["teacher_use"][1])
-    assert uses["sinkhorn"] == pytest.approx(1, rel=1e-4)
+    assert uses["sinkhorn"] > 0.99
     assert uses["centre"] < 0.9
