@@ -14,6 +14,7 @@ the first --peer-documents. Ratios above 1 mean ours is better.
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 import platform
@@ -32,7 +33,6 @@ import pyarrow as pa
 import rounds
 
 from data_pipelines.deduplication import find_copies
-from data_pipelines.table import documents
 
 ROOT = Path(__file__).parents[2]
 PEER_PYTHON = ROOT / ".bench-env-curate" / "bin" / "python"
@@ -49,9 +49,9 @@ from datatrove.pipeline.writers import JsonlWriter
 source, out = sys.argv[1:]
 config = m.MinhashConfig()
 read = lambda: JsonlReader(source, glob_pattern="*.jsonl")
-stages = [[read(), m.MinhashDedupSignature(f"{out}/signatures", config)],
-          [m.MinhashDedupBuckets(f"{out}/signatures", f"{out}/buckets", config)],
-          [m.MinhashDedupCluster(f"{out}/buckets", f"{out}/remove", config)],
+stages = [[read(), m.MinhashDedupSignature(f"{out}/signatures", config=config)],
+          [m.MinhashDedupBuckets(f"{out}/signatures", f"{out}/buckets", config=config)],
+          [m.MinhashDedupCluster(f"{out}/buckets", f"{out}/remove", config=config)],
           [read(), m.MinhashDedupFilter(f"{out}/remove"), JsonlWriter(f"{out}/kept")]]
 for number, stage in enumerate(stages):
     tasks = config.num_buckets if number == 1 else 1
@@ -68,16 +68,13 @@ class Cost(NamedTuple):
 
 
 def read_tables(path: str) -> Iterator[pa.Table]:
-    """Yield the documents of a JSON-lines file, BATCH at a time."""
-    rows: list[dict[str, Any]] = []
+    """Yield what is needed of the documents of a JSON-lines file, BATCH at a time."""
     with open(path, "rb") as file:
-        for number, line in enumerate(file):
-            rows.append({"source": "web", "row": number, "text": json.loads(line)["text"],
-                         "licence": "unknown"})
-            if len(rows) == BATCH:
-                yield documents(rows)
-                rows = []
-    yield documents(rows)
+        while lines := list(itertools.islice(file, BATCH)):
+            rows = list(map(json.loads, lines))
+            yield pa.table({"id": pa.array([r["id"] for r in rows], pa.string()),
+                            "text": pa.array([r["text"] for r in rows], pa.large_string()),
+                            "dropped": pa.nulls(len(rows), pa.string())})
 
 
 def deduplicate(source: str, folder: str) -> None:
