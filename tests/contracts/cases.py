@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import json
 import pkgutil
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 import optax
 
 from ssljax.core import sharding
+from ssljax.core.config import resolve
 from ssljax.core.rng import hash64, record_id
 from ssljax.core.tree import named_leaves
 from ssljax.core.types import Key, TrainState
@@ -21,7 +23,7 @@ from ssljax.data.stream import Stream
 from ssljax.data.stream import stream_of as stream_of_source
 from ssljax.runs.build import Method, build_method
 from ssljax.sources import captioned, digits
-from ssljax.train.state import init_fn, init_state
+from ssljax.train.state import init_fn, init_state, with_views
 from ssljax.train.step import make_train_step
 
 BATCH_SIZE = 16
@@ -135,11 +137,32 @@ def stream_of(method: Method, *, batch_size: int = BATCH_SIZE, seed: int = 3) ->
 
 
 @functools.cache
+def viewed(pretext: str) -> Callable[[Key, dict], dict]:
+    """Return the device part of a pretext, given as JSON, compiled once for all who share it."""
+    views = resolve("pretext", json.loads(pretext)).views
+    return jax.jit(lambda key, batch: with_views(views, key, batch))
+
+
+@functools.cache
 def case(objective: str) -> tuple[Method, tuple[dict, ...]]:
-    """Return the method of an objective and its first batches, on the host."""
-    method = build_method(config_of(objective))
+    """Return the method of an objective and its first batches with their views, on the host.
+
+    Views are made beforehand: in a step they are half of what there is to compile, and that they
+    do not depend on the mesh is tested in tests/pretext.
+    """
+    config = config_of(objective)
+    method = build_method(config)
     stream = stream_of(method)
-    return method, tuple(stream.host_rows(t, 0, 1) for t in range(6))
+    views = viewed(json.dumps(config["pretext"], sort_keys=True))
+    batches = (views(method.key, sharding.place_batch(None, stream.host_rows(t, 0, 1)))
+               for t in range(6))
+    return method, tuple(jax.tree.map(np.asarray, batch) for batch in batches)
+
+
+def as_they_are(key: Key, example: dict) -> dict:
+    """Add no views: those of a case's batches are made."""
+    del key, example
+    return {}
 
 
 def chosen_mesh(name: str) -> dict[str, int]:
@@ -174,20 +197,24 @@ class Program(NamedTuple):
 def program_of(objective: str, **options) -> Program:
     """Return the program of a case; states are not donated, so that tests can step twice."""
     method, _ = case(objective)
-    tx, views = optax.chain(recorded(), method.tx), method.pretext.views
-    init = init_fn(method.objective, tx, views, method.pretext.spec, BATCH_SIZE)
-    return Program(init, jax.jit(make_train_step(method.objective, tx, views=views,
+    tx = optax.chain(recorded(), method.tx)
+    init = init_fn(method.objective, tx, method.pretext.views, method.pretext.spec, BATCH_SIZE)
+    return Program(init, jax.jit(make_train_step(method.objective, tx, views=as_they_are,
                                                  layout=method.layout, **options)))
 
 
-# One compilation of a case serves every contract that needs no mesh.
-program = functools.cache(program_of)
+# One compilation of a case serves every contract that needs no mesh; the last few are kept.
+program = functools.lru_cache(maxsize=2)(program_of)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def initial(objective: str) -> TrainState:
-    """Return the state a case starts from, without a mesh."""
-    return init_state(program(objective).init, case(objective)[0].key, None)
+    """Return the state a case starts from, without a mesh.
+
+    Committed to its device as a checkpoint's is: else a resumed state would compile once more.
+    """
+    state = init_state(program(objective).init, case(objective)[0].key, None)
+    return jax.device_put(state, jax.devices()[0])
 
 
 def gradients_of(state: TrainState) -> dict[str, np.ndarray]:
@@ -210,13 +237,13 @@ def first_steps(objective: str, mesh: jax.sharding.Mesh | None, steps: int = 3, 
     return Start(losses, gradients)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def alone(objective: str) -> Start:
     """Return the first steps of a case without a mesh."""
     return first_steps(objective, None)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def on_chosen_mesh(objective: str) -> Start:
     """Return the first steps of a case on the one mesh of the fast tests."""
     return first_steps(objective, sharding.make_mesh(chosen_mesh(objective)))

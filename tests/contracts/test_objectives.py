@@ -12,7 +12,7 @@ from ssljax.core.tree import cast_floating, named_leaves
 from ssljax.train.checkpoint import Checkpoints
 from ssljax.train.layout import state_layout
 from ssljax.train.retention import Retention
-from ssljax.train.state import abstract_state, init_state, with_views
+from ssljax.train.state import abstract_state, init_state
 from tests.contracts.cases import (
     BATCH_SIZE,
     CASES,
@@ -29,7 +29,8 @@ from tests.contracts.cases import (
     program_of,
 )
 
-every_objective = pytest.mark.parametrize("name", sorted(CASES))
+# Tests of one objective follow each other (scope), so that its programs can go before the next's.
+every_objective = pytest.mark.parametrize("name", sorted(CASES), scope="module")
 
 
 def at_once(*names: str) -> pytest.MarkDecorator:
@@ -40,7 +41,7 @@ def at_once(*names: str) -> pytest.MarkDecorator:
     """
     return pytest.mark.parametrize("name", [
         name if name in names else pytest.param(name, marks=pytest.mark.slow)
-        for name in sorted(CASES)])
+        for name in sorted(CASES)], scope="module")
 
 
 # Tokens, batch statistics and a teacher, masks, crops and prototypes.
@@ -52,9 +53,7 @@ STARTS_CLOSED = {"flow_matching": 3}
 
 def start(name: str):
     method, batches = case(name)
-    state = initial(name)
-    batch = with_views(method.pretext.views, state.key, sharding.place_batch(None, batches[0]))
-    return method, state, batch
+    return method, initial(name), sharding.place_batch(None, batches[0])
 
 
 def step(name: str, state, batch):
