@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from data_pipelines.equal_keys import digest
 from data_pipelines.kernels import bloom
-from data_pipelines.steps.exact_duplicates import digest
 from data_pipelines.table import Step, drop, kept, texts
 from ssljax.core.errors import DataError
 
@@ -48,5 +48,5 @@ def remember(table: pa.Table, seen: bloom.Bloom) -> bloom.Bloom:
 
 def keys(table: pa.Table, rows: np.ndarray) -> np.ndarray:
     """Return a key for the text of each row, uint64 [n]."""
-    return np.array([int.from_bytes(digest(t)[:8], "little") for t in texts(table, rows)],
+    return np.array([int.from_bytes(digest(t.strip())[:8], "little") for t in texts(table, rows)],
                     np.uint64)

@@ -29,3 +29,13 @@ def test_a_dropped_row_is_no_survivor(table, prose):
     rows = make()(drop(before, {first: ("too_short", "x")})).to_pylist()
     assert rows[1 - first]["dropped"] is None
     assert rows[first]["dropped"] == "too_short"
+
+
+def test_quality_decides_before_the_id(table, prose):
+    before = table([prose(1)] * 3)
+    best = {r["id"] for r in before.to_pylist()}
+    for winner in range(3):
+        scored = before.append_column("score", pa.array([float(i == winner) for i in range(3)]))
+        rows = make(quality="score")(scored).to_pylist()
+        assert [r["dropped"] is None for r in rows] == [i == winner for i in range(3)]
+        assert {r["detail"] for r in rows} - {None} == {rows[winner]["id"]} <= best

@@ -24,6 +24,13 @@ def test_a_document_of_copies_is_dropped_as_it_was(table, prose):
     assert float(rows[1]["detail"]) == pytest.approx(1 - 55 / len(copy), abs=0.01)
 
 
+def test_quality_decides_before_length(table, prose):
+    before = table([prose(1, 96) + NOTICE, NOTICE + prose(2, 48)])
+    scored = before.append_column("score", pa.array([1, 2]))
+    assert make(quality="score")(scored)["text"].to_pylist() == [
+        prose(1, 96).rstrip("\n"), NOTICE + prose(2, 48)]
+
+
 def test_repeats_inside_a_document_go_too(table):
     rows = make(min_left=0.1)(table([NOTICE * 3 + "end"])).to_pylist()
     assert rows[0]["text"] == NOTICE + "end"
@@ -36,6 +43,7 @@ def test_the_order_of_rows_does_not_matter(table, prose):
     order = np.random.default_rng(0).permutation(15)
     turned = make()(before.take(pa.array(order))).to_pylist()
     assert [turned[i] for i in np.argsort(order)] == expected
+    assert make()(before, partitions=5).to_pylist() == expected
 
 
 def test_nothing_to_cut(table, prose):

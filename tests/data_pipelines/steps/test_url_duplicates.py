@@ -24,6 +24,7 @@ def test_the_best_of_a_page_survives(table, prose):
     before = before.append_column("url", pa.array(
         ["http://a.org/1", "https://www.a.org/1/", "http://a.org/2", None, None]))
     rows = make()(before).to_pylist()
+    assert make()(before, partitions=4).to_pylist() == rows
     assert [r["dropped"] for r in rows] == ["url_duplicate", None, None, None, None]
     assert rows[0]["detail"] == rows[1]["id"] == rows[0]["cluster"]
     scored = before.append_column("score", pa.array([2.0, 1, 1, 1, 1]))
