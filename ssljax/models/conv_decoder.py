@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.core.errors import ConfigError
-from ssljax.core.local import local
 from ssljax.core.sharding import BATCH, Axes, per_example, reshape, shard
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
+from ssljax.nn.conv import correlate
 from ssljax.nn.linear import linear
 from ssljax.nn.patches import patch_grid
 
@@ -26,21 +26,6 @@ PARTITION: dict[str, tuple[Axes, ...]] = {
     "b_conv_out": (None,),
 }
 MAPS = (BATCH, None, None, None)
-
-
-def grouped_convolution(x: jax.Array, w: jax.Array, groups: int) -> jax.Array:
-    """Return x [B, I, J, C] convolved with w [3, 3, C / groups, D], zeros around: [B, I, J, D].
-
-    Each device its own rows: XLA's partitioner (jaxlib 0.10.2) counts the gradient of the weights
-    of a grouped convolution once for every device of a mesh axis that splits neither.
-    """
-    def own(x: jax.Array, w: jax.Array) -> jax.Array:
-        return jax.lax.conv_general_dilated(
-            x, w.astype(x.dtype), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=groups)
-
-    # In float32 the gradient's sum over devices is, too.
-    return local(own, (MAPS, (None,) * 4), MAPS)(x, w.astype(jnp.float32))
 
 
 def plain_norm(x: jax.Array) -> jax.Array:
@@ -63,7 +48,8 @@ class Layer(nn.Module):
         start = nn.initializers.lecun_normal(in_axis=(0, 1, 2))
         w = self.param("w_grouped", start, (3, 3, x.shape[-1] // self.groups, self.width))
         b = self.param("b_grouped", nn.initializers.zeros, (self.width,))
-        y = jax.nn.gelu(plain_norm(grouped_convolution(x, w, self.groups) + b.astype(x.dtype)))
+        x = x.astype(w.dtype)
+        y = jax.nn.gelu(plain_norm(correlate(x, w, 1, 1, self.groups) + b))
         return x + y if x.shape == y.shape else y
 
 

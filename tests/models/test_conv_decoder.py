@@ -9,7 +9,7 @@ from jax.sharding import AxisType
 from ssljax.core import sharding
 from ssljax.core.errors import ConfigError
 from ssljax.models import conv_decoder
-from ssljax.models.conv_decoder import grouped_convolution
+from ssljax.nn.conv import correlate
 
 RNG = np.random.default_rng(0)
 X, W = RNG.normal(size=(8, 3, 3, 4)), RNG.normal(size=(3, 3, 2, 6))
@@ -30,12 +30,12 @@ def reference(x: np.ndarray, w: np.ndarray, groups: int) -> np.ndarray:
 
 
 def value_and_grads(x: jax.Array, w: jax.Array) -> tuple:
-    loss = lambda x, w: jnp.sum(grouped_convolution(x, w, 2)**2)  # noqa: E731
+    loss = lambda x, w: jnp.sum(correlate(x, w, 1, 1, 2)**2)  # noqa: E731
     return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(x, w)
 
 
 def test_convolution_equals_the_loop():
-    got = grouped_convolution(jnp.asarray(X), jnp.asarray(W), 2)
+    got = correlate(jnp.asarray(X), jnp.asarray(W), 1, 1, 2)
     np.testing.assert_allclose(got, reference(X, W, 2), rtol=1e-4, atol=1e-5)
 
 
