@@ -1,21 +1,28 @@
 """A recipe, from raw files to a dataset: list, run the steps, train the tokenizer, write, publish.
 
 Reads a folder of text; returns the manifest of the dataset that `ssljax.sources.token_shards`
-opens. Nothing is done twice: where the output is what the recipe makes of this input, it stays.
-Everything is held in memory at once, some twelve times the text.
+opens. Nothing is done twice: where the output is what the recipe makes of this input, it stays, and
+a run that was killed continues from `.<name>.work`, which goes when the dataset is there. Memory is
+that of one block of documents a worker, and the bytes do not depend on workers or blocks.
 """
 
-import itertools
-import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
+from data_pipelines import tokenised
+from data_pipelines.corpus import make_corpus
+from data_pipelines.engine.blocks import Blocks
+from data_pipelines.engine.commit import stage_key
+from data_pipelines.engine.engine import Engine
+from data_pipelines.engine.local import Local
 from data_pipelines.listing import Listing, list_files
-from data_pipelines.output import Existing, check_output, claim, publish
+from data_pipelines.output import Existing, check_output, claim, publish, sibling
 from data_pipelines.progress import Report, silent
 from data_pipelines.recipe import (
     BYTES,
@@ -26,27 +33,33 @@ from data_pipelines.recipe import (
     read_recipe,
     resolve_steps,
 )
-from data_pipelines.table import Step, column, count_dropped, kept
+from data_pipelines.tokenised import SPLITS, Definition, total_of
 from data_pipelines.write_shards import (
-    SPLITS,
+    Part,
     Written,
-    batches,
-    shuffled,
     write_bytes,
     write_documents,
     write_split,
 )
-from ssljax.core.config import find_make
 from ssljax.core.errors import DataError
-from ssljax.core.tokenizer import Tokenizer
+from ssljax.core.files import write_atomic
 from ssljax.sources.manifest import File, Manifest, content_version, write_manifest
+from ssljax.sources.token_shards import tokens_dtype
 from ssljax.tokenizers import bpe, byte
 
-PIECE = 256                    # rows that a step which judges each alone is handed at a time
+SMALL = 8 << 20                # bytes of input that one process has read before others have started
 
 
-def curate(config: Mapping[str, Any], progress: Report = silent, *,
-           existing: Existing = "keep") -> Manifest:
+class Sizes(NamedTuple):
+    """How the work is cut, in bytes of text; the dataset does not depend on it."""
+
+    block: int = 16 << 20
+    partition: int = 64 << 20
+    files: int = 64 << 20
+
+
+def curate(config: Mapping[str, Any], progress: Report = silent, *, existing: Existing = "keep",
+           workers: int = 0, sizes: Sizes | None = None) -> Manifest:
     """Make the dataset of a recipe, or find it made.
 
     Args:
@@ -54,13 +67,15 @@ def curate(config: Mapping[str, Any], progress: Report = silent, *,
         progress: told (stage, done, total, note) as it goes.
         existing: "keep" refuses an output that holds another dataset; "replace" exchanges it
             once the new one is whole.
+        workers: processes; 0: one for each core we may use, one for little input.
+        sizes: how the work is cut.
 
     Raises:
         ConfigError: the recipe cannot work; nothing was read.
         DataError: the input has nothing to keep, or the output is taken; nothing was changed.
     """
     recipe = read_recipe(config)
-    steps = resolve_steps(recipe)
+    resolve_steps(recipe)
     files = list_files(recipe.input, without=recipe.output)
     output = Path(recipe.output)
     wanted = (hash_plain(identity(recipe)), files.hash, existing)
@@ -69,106 +84,139 @@ def curate(config: Mapping[str, Any], progress: Report = silent, *,
         with claim(output) as partial:
             found = check_output(output, *wanted)
             if found is None:
-                manifest = make_dataset(recipe, files, steps, partial, progress)
+                sizes = sizes or Sizes()
+                work = sibling(output, "work")
+                executor = Local(workers or default_workers(files))
+                engine = Engine(work, executor=executor, block_bytes=sizes.block,
+                                partition_bytes=sizes.partition, report=progress)
+                try:
+                    manifest = make_dataset(recipe, files, partial, engine, sizes)
+                finally:
+                    executor.close()
                 publish(partial, output)
+                shutil.rmtree(work, ignore_errors=True)
                 return manifest
     progress("unchanged", found.read, found.read, "nothing to do")
     return found
 
 
-def make_dataset(recipe: Recipe, files: Listing, steps: Sequence[tuple[str, Step]], folder: Path,
-                 report: Report) -> Manifest:
+def default_workers(files: Listing) -> int:
+    """Return the processes worth starting for some input."""
+    return len(os.sched_getaffinity(0)) if files.bytes > SMALL else 1
+
+
+def make_dataset(recipe: Recipe, files: Listing, folder: Path, engine: Engine,
+                 sizes: Sizes) -> Manifest:
     """Run the recipe and write the dataset into the empty `folder`."""
-    table = run_steps(steps, files.files, report)
-    check_splits(recipe, table)
-    definition, tokenizer = make_tokenizer(recipe, table, report)
-    splits = {s: write_split(folder, table, s, tokenizer, recipe.shard_tokens, report)
-              for s in SPLITS}
-    others = (write_bytes(folder, "tokenizer.json", definition.encode()),
-              write_documents(folder, table, splits.values()))
-    manifest = describe(recipe, files, table, tokenizer, splits, others)
+    blocks = make_corpus(recipe, files.files, engine, sizes.files)
+    ordered, counts = order(blocks, engine)
+    check_splits(recipe, counts)
+    definition = make_tokenizer(recipe, ordered, engine)
+    tokenizer = definition.make()
+    parts = {s: tokenise(blocks, s, ordered[s], definition, tokenizer.fingerprint, engine)
+             for s in SPLITS}
+    accounts = account(blocks, parts, tokenizer.fingerprint, engine)
+    item = np.dtype(tokens_dtype(tokenizer.vocab_size)).itemsize
+    splits = {s: write_split(folder, s, parts[s], item, recipe.shard_tokens) for s in SPLITS}
+    text = Path(definition.path).read_text("utf-8") if definition.path else byte.definition()
+    others = (write_bytes(folder, "tokenizer.json", text.encode()),
+              write_documents(folder, accounts))
+    manifest = describe(recipe, files, counts, tokenizer, splits, others)
     write_manifest(folder, manifest)
     return manifest
 
 
-def run_steps(steps: Sequence[tuple[str, Step]], table: pa.Table, report: Report) -> pa.Table:
-    """Run steps one after the other, reporting what each left."""
-    for name, step in steps:
-        total = table.num_rows
-        report(name, 0, total, "")
-        done = 0
-        parts = []
-        for part in pieces(name, table):
-            parts.append(step(part))
-            done += part.num_rows
-            report(name, done, total, "")
-        table = pa.concat_tables(parts)
-        left = len(kept(table)) if "dropped" in table.schema.names else table.num_rows
-        report(name, total, total, f"{left:,} of {table.num_rows:,} documents left")
-    return table
+def partitions_of(blocks: Blocks, engine: Engine) -> int:
+    """Return into how many ranges the documents of a split are cut."""
+    return max(1, -(-blocks.bytes // engine.partition_bytes))
 
 
-def pieces(name: str, table: pa.Table) -> Iterator[pa.Table]:
-    """Yield the table in the pieces that a step may be handed; one where rows depend on others."""
-    module = sys.modules[find_make("steps", name, root="data_pipelines").__module__]
-    size = PIECE if getattr(module, "ROWWISE", False) else max(1, table.num_rows)
-    for start in range(0, max(1, table.num_rows), size):
-        yield table.slice(start, size)
+def order(blocks: Blocks, engine: Engine) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    """Return the files of each split's documents, and the counts of what was kept and dropped."""
+    count = partitions_of(blocks, engine)
+    done = engine.stage(stage_key("order", blocks.key, count), "",
+                        [(tokenised.order, {**p, "partitions": count})
+                         for p in engine.places(blocks)])
+    said = [told for _, told in done]
+    counts = {n: total_of(said, n) for n in ("licences", "dropped", "splits")}
+    counts |= {n: sum(t[n] for t in said) for n in ("rows", "kept")}
+    if counts["rows"] != counts["kept"] + sum(counts["dropped"].values()):
+        raise DataError(f"{counts['rows']} documents were read, {counts['kept']} kept and "
+                        f"{counts['dropped']} dropped, which is not all; please report this.")
+    return {s: [f"{folder}/{s}.arrow" for folder, _ in done] for s in SPLITS}, counts
 
 
-def check_splits(recipe: Recipe, table: pa.Table) -> None:
+def check_splits(recipe: Recipe, counts: Mapping[str, Any]) -> None:
     """Raise DataError unless both splits have a document; say what went where."""
-    sizes = Counter(column(table, "split"))
+    sizes = counts["splits"]
     if all(sizes[s] for s in SPLITS):
         return
-    counts = ", ".join(f"{reason} {n}" for reason, n in count_dropped(table).items()) or "nothing"
-    read, left = table.num_rows, len(kept(table))
+    dropped = ", ".join(f"{reason} {n}" for reason, n in counts["dropped"].items()) or "nothing"
+    read, left = counts["rows"], counts["kept"]
     empty = next(s for s in SPLITS if not sizes[s])
     fix = ("Give other input, or loosen the rule that drops most, such as "
            "--config.options.quality.min_words=5." if not left else
            "Give more documents that are not copies of each other, or end the recipe with `split`.")
     raise DataError(f"{recipe.input}: of {read} documents read, {left} are kept, and the {empty} "
-                    f"split is empty. Dropped: {counts}. {fix}")
+                    f"split is empty. Dropped: {dropped}. {fix}")
 
 
-def make_tokenizer(recipe: Recipe, table: pa.Table, report: Report) -> tuple[str, Tokenizer]:
-    """Return the definition and the tokenizer of a recipe, trained on the train split if at all."""
+def make_tokenizer(recipe: Recipe, ordered: Mapping[str, Sequence[str]],
+                   engine: Engine) -> Definition:
+    """Return the recipe's tokenizer, trained on the train split if at all."""
     if recipe.tokenizer == BYTES:
-        return byte.definition(), byte.make()
+        return Definition("")
     if recipe.tokenizer != TRAINED:
-        tokenizer = bpe.make(path=recipe.tokenizer)
-        return Path(recipe.tokenizer).read_text("utf-8"), tokenizer
-    report("train tokenizer", 0, 1, "")
-    definition = bpe.train(first_bytes(table, recipe.tokenizer_bytes), vocab_size=recipe.vocab_size)
-    tokenizer = bpe.from_json(definition)
-    report("train tokenizer", 1, 1, f"{tokenizer.vocab_size:,} ids")
-    return definition, tokenizer
+        return Definition(recipe.tokenizer)
+    key = stage_key("tokenizer", ordered["train"], recipe.tokenizer_bytes, recipe.vocab_size)
+    path = engine.folder / f"{key}.json"
+    engine.report("train tokenizer", 0, 1, "")
+    if not path.exists():
+        with pa.OSFile(ordered["train"][0]) as file, pa.ipc.open_file(file) as first:
+            count = first.num_record_batches
+        texts = tokenised.training_texts(ordered["train"], count, recipe.tokenizer_bytes)
+        write_atomic(path, bpe.train(texts, vocab_size=recipe.vocab_size).encode())
+    engine.report("train tokenizer", 1, 1, f"{bpe.make(path=str(path)).vocab_size:,} ids")
+    return Definition(str(path))
 
 
-def first_bytes(table: pa.Table, limit: int) -> Iterator[str]:
-    """Yield training texts in their shuffled order, up to the one that reaches `limit` bytes."""
-    texts = itertools.chain.from_iterable(batches(table, shuffled(table, "train")))
-    taken = 0
-    for text in texts:
-        yield text
-        taken += len(text.encode())
-        if taken >= limit:
-            return
+def tokenise(blocks: Blocks, split: str, ordered: Sequence[str], definition: Definition,
+             fingerprint: str, engine: Engine) -> list[Part]:
+    """Return the tokenised partitions of a split."""
+    count = partitions_of(blocks, engine)
+    key = stage_key("tokenise", blocks.key, count, split, fingerprint)
+    calls = [(tokenised.tokenise, {"paths": ordered, "partition": p, "tokenizer": definition,
+                                   "starts": blocks.starts()}) for p in range(count)]
+    return [Part(*p) for p in engine.stage(
+        key, f"tokenise {split}", calls, lambda said: f"{sum(t['tokens'] for t in said):,} tokens")]
 
 
-def describe(recipe: Recipe, files: Listing, table: pa.Table, tokenizer: Tokenizer,
+def account(blocks: Blocks, parts: Mapping[str, Sequence[Part]], fingerprint: str,
+            engine: Engine) -> list[str]:
+    """Return the folders of what became of every block's rows."""
+    places = []
+    for some in parts.values():
+        base = 0
+        for part in some:
+            places.append((f"{part.folder}/places.arrow", base))
+            base += part.told["documents"]
+    done = engine.stage(stage_key("account", blocks.key, fingerprint, len(places)), "",
+                        [(tokenised.account, {**p, "places": places})
+                         for p in engine.places(blocks)])
+    return [folder for folder, _ in done]
+
+
+def describe(recipe: Recipe, files: Listing, counts: Mapping[str, Any], tokenizer: Any,
              splits: Mapping[str, Written], others: Sequence[File]) -> Manifest:
     """Return the manifest of what was written."""
-    rows = kept(table)
-    licences = Counter(table["licence"].take(pa.array(rows)).to_pylist())
     shards = tuple(shard for written in splits.values() for shard in written.shards)
     written = (*(file for w in splits.values() for file in w.files), *others)
     source: dict[str, Any] = {"path": recipe.input, "listing": files.hash, "bytes": files.bytes,
                               "files": files.files.num_rows, "ignored": files.ignored}
     return Manifest(
         name=recipe.name, version=content_version((*shards, *written)), parents=(source,),
-        licences=dict(sorted(licences.items())), recipe=identity(recipe),
+        licences=dict(sorted(counts["licences"].items())), recipe=identity(recipe),
         recipe_hash=hash_plain(identity(recipe)), tokenizer_hash=tokenizer.fingerprint,
-        vocab_size=tokenizer.vocab_size, splits={s: w.summary() for s, w in splits.items()},
-        shards=shards, files=written, read=table.num_rows, kept=len(rows),
-        dropped=count_dropped(table))
+        vocab_size=tokenizer.vocab_size, splits={s: w.summary for s, w in splits.items()},
+        shards=shards, files=written, read=counts["rows"], kept=counts["kept"],
+        dropped=counts["dropped"])

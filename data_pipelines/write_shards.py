@@ -1,154 +1,128 @@
-"""Documents of a finished table as token shards, and a line about every document that was read.
+"""Tokenised documents as token shards, and a line about every document that was read.
 
     <dataset>/<split>/00000.tokens, .offsets    as ssljax.sources.token_shards reads them
     <dataset>/documents.jsonl.gz    {"id", "source", "row", "licence", "verdict", "reason",
-                                    "detail", "cluster", "split", "record", "tokens"} each
+                                    "detail", "step", "cluster", "split", "record", "tokens"} each
 
-Documents are in the order of a hash of their id, so that every shard is a fair sample of its split.
-Returns what the manifest says about the files.
+Reads the output of data_pipelines/tokenised.py, one piece after the other in the documents' order;
+returns what the manifest says about the files. Memory is that of one document or piece.
 """
 
 import gzip
 import hashlib
-import io
-import itertools
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute
 
-from data_pipelines.progress import Report
-from data_pipelines.table import column, texts
-from ssljax.core.rng import hash64
-from ssljax.core.tokenizer import Tokenizer
 from ssljax.sources.manifest import File, Shard
-from ssljax.sources.token_shards import OFFSETS_DTYPE, tokens_dtype
+from ssljax.sources.token_shards import OFFSETS_DTYPE
 
-SPLITS = ("train", "validation")
-BATCH_BYTES = 1 << 21          # text tokenised at a time; the library's threads share it
+
+class Part(NamedTuple):
+    """One tokenised partition: its folder, and what the task said of it."""
+
+    folder: str
+    told: Any
 
 
 class Written(NamedTuple):
-    """One split on disk.
-
-    shards, files: for the manifest
-    rows:          the table's rows in the order of records, int64
-    tokens:        of each record, int64
-    text_bytes:    UTF-8 bytes of all texts
-    """
+    """One split on disk: shards and files for the manifest, and its totals."""
 
     shards: tuple[Shard, ...]
     files: tuple[File, ...]
-    rows: np.ndarray
-    tokens: np.ndarray
-    text_bytes: int
-
-    def summary(self) -> dict[str, int]:
-        """Return the split's totals."""
-        return {"documents": len(self.rows), "tokens": int(self.tokens.sum()),
-                "text_bytes": self.text_bytes}
+    summary: dict[str, int]
 
 
-def shuffled(table: pa.Table, split: str) -> np.ndarray:
-    """Return the rows of a split in the order they are written, int64."""
-    splits, ids = column(table, "split"), column(table, "id")
-    rows = [r for r, s in enumerate(splits) if s == split]
-    return np.array(sorted(rows, key=lambda r: hash64("order", ids[r])), np.int64)
+class Output:
+    """A file that is hashed as it is written, and flushed to the disk when closed."""
+
+    def __init__(self, folder: Path, name: str):
+        """Create `name` in `folder`."""
+        self.name, self.bytes, self.digest = name, 0, hashlib.sha256()
+        self.file = open(folder / name, "wb")  # noqa: SIM115 (a resource with `close`)
+
+    def write(self, data: bytes) -> int:
+        """Append some bytes."""
+        self.digest.update(data)
+        self.bytes += len(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        """Hand what is buffered to the system; gzip asks for it."""
+        self.file.flush()
+
+    def close(self) -> File:
+        """Flush to the disk; return the file's entry in the manifest."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        return File(self.name, self.bytes, self.digest.hexdigest())
 
 
-def batches(table: pa.Table, rows: np.ndarray) -> Iterator[list[str]]:
-    """Yield the texts of some rows, about BATCH_BYTES at a time."""
-    piece = np.cumsum(text_sizes(table)[rows]) // BATCH_BYTES
-    for some in np.split(rows, np.flatnonzero(np.diff(piece)) + 1):
-        yield texts(table, some)
-
-
-def text_sizes(table: pa.Table) -> np.ndarray:
-    """Return the UTF-8 bytes of every text, int64 [rows]."""
-    return pa.compute.binary_length(table["text"]).to_numpy()
-
-
-def encode(table: pa.Table, rows: np.ndarray, tokenizer: Tokenizer,
-           report: Report) -> Iterator[np.ndarray]:
-    """Yield the ids of each document, in the type they are stored in."""
-    dtype, done, tokens = tokens_dtype(tokenizer.vocab_size), 0, 0
-    for some in batches(table, rows):
-        for ids in tokenizer.encode_batch(some):
-            done, tokens = done + 1, tokens + len(ids)
-            yield np.array(ids, dtype)
-        report(f"tokenise {table['split'][rows[0]]}", done, len(rows), f"{tokens:,} tokens")
-
-
-def fill(documents: Iterable[np.ndarray], shard_tokens: int) -> Iterator[list[np.ndarray]]:
-    """Yield the documents of each shard; it ends with the one that reaches `shard_tokens`."""
-    def shard_of(ids: np.ndarray) -> int:
-        nonlocal before
-        before += len(ids)
-        return (before - len(ids)) // shard_tokens
-
-    before = 0
-    for _, group in itertools.groupby(documents, shard_of):
-        yield list(group)
-
-
-def write_split(folder: Path, table: pa.Table, split: str, tokenizer: Tokenizer,
-                shard_tokens: int, report: Report) -> Written:
-    """Tokenise one split and write its shards.
+def write_split(folder: Path, split: str, parts: Sequence[Part], item_bytes: int,
+                shard_tokens: int) -> Written:
+    """Write a split's tokens as shards; each ends with the document that reaches its size.
 
     Args:
         folder: the dataset's folder.
-        table: every document; those of the split are written.
         split: "train" or "validation".
-        tokenizer: text to ids.
+        parts: its tokenised partitions in order.
+        item_bytes: of one token.
         shard_tokens: tokens of a shard, to within a document.
-        report: told the progress.
     """
-    rows = shuffled(table, split)
     (folder / split).mkdir()
-    groups = fill(encode(table, rows, tokenizer, report), shard_tokens)
-    written = [write_shard(folder, split, number, g) for number, g in enumerate(groups)]
-    shards, offsets, lengths = zip(*written, strict=True)
-    return Written(shards, offsets, rows, np.concatenate(lengths),
-                   int(text_sizes(table)[rows].sum()))
+    shards, files = [], []
+    before, number, lengths, output = 0, 0, [], None
+    for ids in documents(parts, item_bytes):
+        if output is not None and before // shard_tokens != number:
+            shards.append(close_shard(folder, split, output, lengths, files))
+            output, lengths = None, []
+        if output is None:
+            number = before // shard_tokens
+            output = Output(folder, f"{split}/{len(shards):05d}.tokens")
+        output.write(ids)
+        lengths.append(len(ids) // item_bytes)
+        before += lengths[-1]
+    if output is not None:
+        shards.append(close_shard(folder, split, output, lengths, files))
+    summary = {n: sum(p.told[n] for p in parts) for n in ("documents", "tokens", "text_bytes")}
+    return Written(tuple(shards), tuple(files), summary)
 
 
-def write_shard(folder: Path, split: str, number: int,
-                documents: list[np.ndarray]) -> tuple[Shard, File, np.ndarray]:
-    """Write one shard; return it, its offsets file and the tokens of each document, int64."""
-    lengths = np.array([len(d) for d in documents], np.int64)
-    name = f"{split}/{number:05d}"
-    ids = write_bytes(folder, f"{name}.tokens", np.concatenate(documents).tobytes())
+def documents(parts: Sequence[Part], item_bytes: int) -> Iterator[bytes]:
+    """Yield the tokens of each document as bytes."""
+    for part in parts:
+        with open(Path(part.folder) / "tokens", "rb") as file:
+            for length in np.load(Path(part.folder) / "lengths.npy").tolist():
+                yield file.read(length * item_bytes)
+
+
+def close_shard(folder: Path, split: str, output: Output, lengths: Sequence[int],
+                files: list[File]) -> Shard:
+    """Finish a shard and write its offsets, which go to `files`; return its entry."""
+    ids = output.close()
     offsets = np.cumsum([0, *lengths]).astype(OFFSETS_DTYPE)
-    shard = Shard(ids.path, ids.bytes, ids.sha256, split, len(documents), int(lengths.sum()))
-    return shard, write_bytes(folder, f"{name}.offsets", offsets.tobytes()), lengths
+    files.append(write_bytes(folder, ids.path.replace(".tokens", ".offsets"), offsets.tobytes()))
+    return Shard(ids.path, ids.bytes, ids.sha256, split, len(lengths), int(sum(lengths)))
 
 
-def write_documents(folder: Path, table: pa.Table, splits: Iterable[Written]) -> File:
-    """Write documents.jsonl.gz: what became of every document that was read, one a line."""
-    place = {row: {"record": record, "tokens": int(tokens)} for written in splits
-             for record, (row, tokens) in enumerate(zip(written.rows.tolist(), written.tokens,
-                                                        strict=True))}
-    names = {"dropped": "reason"}
-    rows = table.drop_columns(["text"]).rename_columns(
-        [names.get(n, n) for n in table.schema.names if n != "text"]).to_pylist()
-    buffer = io.BytesIO()
-    with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0) as file:
-        for number, row in enumerate(rows):
-            line = row | {"verdict": "dropped" if row["reason"] else "kept"}
-            line |= place.get(number, {"record": None, "tokens": None})
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-    return write_bytes(folder, "documents.jsonl.gz", buffer.getvalue())
+def write_documents(folder: Path, parts: Sequence[str]) -> File:
+    """Write documents.jsonl.gz from the lines of every block, in order."""
+    output = Output(folder, "documents.jsonl.gz")
+    # Written a line at a time: what zlib makes may depend on how its input is cut.
+    with gzip.GzipFile(filename="", fileobj=output, mode="wb", mtime=0) as packed:
+        for part in parts:
+            with open(Path(part) / "lines", "rb") as file:
+                for line in file:
+                    packed.write(line)
+    return output.close()
 
 
 def write_bytes(folder: Path, name: str, data: bytes) -> File:
     """Write one file through to the disk; return its entry in the manifest."""
-    with open(folder / name, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return File(name, len(data), hashlib.sha256(data).hexdigest())
+    output = Output(folder, name)
+    output.write(data)
+    return output.close()

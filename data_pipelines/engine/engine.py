@@ -22,6 +22,7 @@ from data_pipelines.engine.blocks import (
 )
 from data_pipelines.engine.plan import VERDICTS, Call, Executor, Loop, Step
 from data_pipelines.progress import Report, silent
+from data_pipelines.table import documents
 from ssljax.core.errors import DataError
 
 PARTITION_BYTES = 64 << 20     # of text whose records share a partition
@@ -121,7 +122,8 @@ class Engine:
         key = commit.stage_key("read", key, self.block_bytes, [g.to_pydict() for g in groups])
         calls = [(tasks.read, {"step": step, "files": g, "block_bytes": self.block_bytes})
                  for g in groups]
-        return gather(key, self.stage(key, step.name, calls, left))
+        found = gather(key, self.stage(key, step.name, calls, left))
+        return found if found.blocks else self.hold(documents([]))
 
     def rowwise(self, blocks: Blocks, steps: Sequence[Any], key: str) -> Blocks:
         """Pass every block through row-wise steps."""
@@ -142,7 +144,7 @@ class Engine:
         return [{"path": b.path, "number": n, "first": first, "pending": blocks.pending}
                 for n, (b, first) in enumerate(zip(blocks.blocks, blocks.starts(), strict=True))]
 
-    def grouped(self, blocks: Blocks, key: str, step: Any) -> Blocks:
+    def grouped(self, blocks: Blocks, step: Any, key: str) -> Blocks:
         """Judge the corpus by a grouped step; its verdicts are applied as blocks are read."""
         parts = self.partitions or max(1, math.ceil(blocks.bytes / self.partition_bytes))
         key = commit.stage_key("grouped", blocks.key, key, parts)

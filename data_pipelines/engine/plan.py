@@ -101,7 +101,7 @@ class Grouped(NamedTuple):
         from data_pipelines.engine.engine import Engine, Given, Once
         with tempfile.TemporaryDirectory() as folder:
             engine = Engine(Path(folder), executor=Once(), partitions=partitions)
-            blocks = engine.grouped(engine.hold(table), "table", Given(self))
+            blocks = engine.grouped(engine.hold(table), Given(self), "table")
             return pa.concat_tables(engine.tables(blocks))
 
 

@@ -151,7 +151,7 @@ def test_the_dataset_may_lie_inside_its_input(recipe, corpus):
     assert curate(config) == first
 
 
-@pytest.mark.parametrize("stage", ["quality", "tokenise train"])
+@pytest.mark.parametrize("stage", ["normalise, quality", "tokenise train"])
 def test_a_killed_run_leaves_nothing_and_the_next_succeeds(recipe, tmp_path, stage):
     code = ("import sys, json, os, time; from data_pipelines.run import curate\n"
             "def progress(stage, done, total, note):\n"
@@ -199,7 +199,7 @@ def test_progress_tells_every_stage_from_start_to_end(recipe):
     told = {}
     curate(recipe(), lambda stage, done, total, note: told.setdefault(stage, []).append(
         (done, total)))
-    assert list(told) == ["read_files", "normalise", "quality", "exact_duplicates",
+    assert list(told) == ["read_files", "normalise, quality", "exact_duplicates",
                           "near_duplicates", "split", "train tokenizer", "tokenise train",
                           "tokenise validation"]
     assert all(done[-1][0] == done[-1][1] > 0 for done in told.values())
