@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from ssljax.core.errors import DataError
 
-SUFFIXES = (".txt", ".md", ".rst", ".py", ".html", ".jsonl")
+CRAWLED = (".warc", ".arc", ".wet", ".pdf", ".parquet")     # read by data_pipelines/readers
+SUFFIXES = (".txt", ".md", ".rst", ".py", ".html", ".jsonl", *CRAWLED)
 SKIPPED_FOLDERS = ("site-packages", "dist-packages", "__pycache__")
 SCHEMA = pa.schema([("source", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())])
 

@@ -25,9 +25,9 @@ SLOW_BYTES = 2_000_000    # pages beyond this are not given to the slow extracto
 
 
 class Extracted(NamedTuple):
-    """What was found on a page.
+    r"""What was found on a page.
 
-    text:   lines joined by "\\n"; empty where the page has no article
+    text:   lines joined by "\n"; empty where the page has no article
     method: "fast" or "slow"
     doubt:  expected share of text judged wrongly, from 0; 1 where next to nothing was found
     """

@@ -31,6 +31,8 @@ def read(source: str | Path | BinaryIO, *, max_bytes: int = MAX_BYTES) -> Iterat
                     continue
                 # URLs may have spaces; the other four fields have none.
                 url, _, date, kind, length = line.decode("latin-1").strip().rsplit(" ", 4)
+                if not length.isdigit():        # -1 would read the whole file
+                    raise ValueError(f"length {length!r} of {url[:200]}")
                 block = file.read(min(int(length), max_bytes))
                 offset += len(block)
                 if not url.startswith("filedesc:"):

@@ -1,21 +1,26 @@
 """Listed files become documents: a file is one, a line of a .jsonl file is one.
 
-Reads .txt .md .rst .py .html and .jsonl, and each with .gz; UTF-8 only. What cannot be read is a
-dropped row, never an error: "unreadable" (no permission, not a file, broken gzip), "not_text"
-(NUL bytes, not UTF-8), "bad_html", "bad_json". Returns the table of documents.
+Reads .txt .md .rst .py .html and .jsonl, and each with .gz; UTF-8 only. Records of .warc .arc
+.wet .pdf and .parquet are documents too, their pages reduced to articles in a child process with
+limits (data_pipelines/raw_rows.py lists those reasons). What cannot be read is a dropped row,
+never an error: "unreadable" (no permission, not a file, broken gzip), "not_text" (NUL bytes, not
+UTF-8), "bad_html", "bad_json". Returns the table of documents.
 """
 
 import gzip
+import itertools
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
 
 from data_pipelines.html_text import html_text
-from data_pipelines.listing import suffix
+from data_pipelines.limits import Limits
+from data_pipelines.listing import CRAWLED, suffix
+from data_pipelines.readers import any_format
 from data_pipelines.table import Step, column, documents
 
 ROWWISE = True
@@ -23,18 +28,45 @@ ROWWISE = True
 Row = dict[str, Any]
 
 
-def make(*, input: str, licence: str = "unknown") -> Step:
+def make(*, input: str, licence: str = "unknown", page_seconds: float = 5.0,
+         page_bytes: int = 1 << 30) -> Step:
     """Return the step from a listing's table to documents.
 
     Args:
         input: the folder that was listed.
         licence: of the documents; a .jsonl row's own "licence" or "license" goes before it.
+        page_seconds: of CPU that the extraction of one page may take.
+        page_bytes: of memory that it may take.
     """
+    limits = Limits(page_seconds, page_bytes)
+
     def read(files: pa.Table) -> pa.Table:
-        return documents([{"licence": licence, **row} for source in column(files, "source")
-                          for row in read_file(Path(input), source)])
+        groups = itertools.groupby(column(files, "source"), is_crawled)
+        return documents([{"licence": licence, **row} for crawled, sources in groups
+                          for row in (read_crawled(Path(input), list(sources), limits) if crawled
+                                      else read_plain(Path(input), sources))])
 
     return read
+
+
+def is_crawled(source: str) -> bool:
+    """Return whether a file's records are read by data_pipelines/readers."""
+    return suffix(PurePath(source)) in CRAWLED
+
+
+def read_crawled(folder: Path, sources: list[str], limits: Limits) -> Iterator[Row]:
+    """Yield the rows of archives, tables and PDF files; one child process serves them all."""
+    # Imported here: lxml and its kin cost a second that a recipe of plain files need not spend.
+    from data_pipelines.raw_rows import raw_rows
+    records = (record._replace(source=source) for source in sources
+               for record in any_format.read(folder / source))
+    yield from raw_rows(records, limits=limits)
+
+
+def read_plain(folder: Path, sources: Iterable[str]) -> Iterator[Row]:
+    """Yield the rows of text, HTML and JSON lines."""
+    for source in sources:
+        yield from read_file(folder, source)
 
 
 def read_file(folder: Path, source: str) -> Iterator[Row]:

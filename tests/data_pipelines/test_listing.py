@@ -20,10 +20,10 @@ def sources(folder, **kwargs):
 
 def test_known_kinds_are_taken_in_order_and_others_counted(tmp_path):
     taken = ["a.md", "b.TXT", "c/d.rst.gz", "c/e.py", "f.html", "g.jsonl.gz"]
-    fill(tmp_path, *reversed(taken), "x.pdf", "y.pdf", "Makefile", "z.tar.gz")
+    fill(tmp_path, *reversed(taken), "x.docx", "y.docx", "Makefile", "z.tar.gz")
     listing = list_files(str(tmp_path))
     assert listing.files["source"].to_pylist() == taken
-    assert listing.ignored == {".pdf": 2, ".tar": 1, "no suffix": 1}
+    assert listing.ignored == {".docx": 2, ".tar": 1, "no suffix": 1}
     assert listing.bytes == sum(map(len, taken))
 
 
@@ -56,7 +56,7 @@ def test_a_broken_link_and_a_name_that_is_not_utf8_are_listed_as_unreadable(tmp_
 
 
 @pytest.mark.parametrize("names, says", [
-    ([], "nothing to read: found no files"), (["x.pdf"], "found 1 .pdf; expected .txt .md")])
+    ([], "nothing to read: found no files"), (["x.docx"], "found 1 .docx; expected .txt .md")])
 def test_a_folder_with_nothing_to_read_says_what_it_has(tmp_path, names, says):
     fill(tmp_path, *names)
     with pytest.raises(DataError, match=says):

@@ -1,0 +1,71 @@
+"""Raw records become rows of the table of documents: decoded, extracted, or dropped with a reason.
+
+Pages are extracted in a child process with hard limits (data_pipelines/limits.py). Reasons beside
+those of the readers: "timeout", "out_of_memory", "crashed", "failed" (the extractor), "no_article",
+"no_text" (a record without text, such as an image), "not_text" (NUL bytes).
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from data_pipelines.kernels.decode import decode
+from data_pipelines.kernels.extract import extract
+from data_pipelines.limits import Failure, Limits, limited_map
+from data_pipelines.readers.record import Raw
+
+TEXT_KINDS = ("text", "markdown", "row")
+
+
+def raw_rows(records: Iterable[Raw], *, limits: Limits, children: int = 1) -> Iterator[dict]:
+    """Yield the row of each record in order; PDF is read before, where its reader runs."""
+    waiting: list[Raw] = []
+
+    def noted() -> Iterator[Raw]:
+        for record in records:
+            waiting.append(record._replace(payload=b""))     # bounded: limited_map reads few ahead
+            yield record
+
+    for found in limited_map(raw_row, noted(), limits=limits, children=children):
+        record = waiting.pop(0)
+        yield bad(record, found.reason, found.detail) if isinstance(found, Failure) else found
+
+
+def raw_row(record: Raw) -> dict[str, Any]:
+    """Return the row of one record."""
+    if record.error:
+        return bad(record, record.error, record.detail)
+    if record.kind == "html":
+        page = decode(record.payload, record.fields.get("content_type", "")).text
+        text = extract(page).text
+        return row(record, text) if text else bad(record, "no_article", "")
+    if record.kind not in TEXT_KINDS:
+        return bad(record, "no_text", record.kind)
+    text = record_text(record)
+    if text is None:
+        return bad(record, "no_text", 'expected a string "text"')
+    if "\0" in text:
+        return bad(record, "not_text", f"NUL at character {text.index(chr(0))}")
+    return row(record, text)
+
+
+def record_text(record: Raw) -> str | None:
+    """Return the text of a record that has one without extraction."""
+    if isinstance(record.payload, bytes):
+        return decode(record.payload, record.fields.get("content_type", "")).text
+    text = record.payload if isinstance(record.payload, str) else record.payload.get("text")
+    # A lone surrogate cannot be written; JSON may hold one.
+    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else None
+
+
+def row(record: Raw, text: str) -> dict[str, Any]:
+    """Return the row of a record's text, with its own licence and URL where it has them."""
+    fields = record.payload if isinstance(record.payload, dict) else record.fields
+    own = {"licence": fields.get("licence") or fields.get("license"), "url": fields.get("url")}
+    return {"source": record.source, "row": record.row, "text": text} | {
+        name: value for name, value in own.items() if isinstance(value, str) and value}
+
+
+def bad(record: Raw, reason: str, detail: str) -> dict[str, Any]:
+    """Return a row that is dropped as it is read."""
+    return {"source": record.source, "row": record.row, "text": "", "dropped": reason,
+            "detail": detail}
