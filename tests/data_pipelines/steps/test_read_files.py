@@ -86,3 +86,17 @@ def test_a_folder_without_permission_is_accounted_for(tmp_path, read):
     if os.geteuid() == 0:
         pytest.skip("root may read every folder")
     assert rows["closed", 0]["dropped"] == "unreadable"
+
+
+def test_records_of_archives_and_tables_are_documents_beside_files(read):
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html><body><article>" + b"".join(
+        b"<p>The committee met on Monday and agreed to repair the bridge, number %d.</p>" % i
+        for i in range(9)) + b"</article></body></html>"
+    record = (b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://a/\r\n"
+              b"Content-Type: application/http; msgtype=response\r\nContent-Length: %d\r\n\r\n"
+              % len(page) + page + b"\r\n\r\n")
+    rows = read({"a.txt": "fine", "b.warc": record + record[:-40], "c.pdf": b"%PDF-1.4 rubbish",
+                 "d.txt": "last"}, licence="CC0")
+    assert list(rows) == [("a.txt", 0), ("b.warc", 0), ("b.warc", 1), ("c.pdf", 0), ("d.txt", 0)]
+    assert "number 8." in rows["b.warc", 0]["text"] and rows["b.warc", 0]["licence"] == "CC0"
+    assert [r["dropped"] for r in rows.values()] == [None, None, "truncated", "bad_pdf", None]
