@@ -1,6 +1,6 @@
 """Raw records become rows of the table of documents: decoded, extracted, or dropped with a reason.
 
-Pages are extracted in a child process with hard limits (data_pipelines/limits.py). Reasons beside
+Pages and PDF files are read in a child process with hard limits (data_pipelines/limits.py). Reasons beside
 those of the readers: "timeout", "out_of_memory", "crashed", "failed" (the extractor), "no_article",
 "no_text" (a record without text, such as an image), "not_text" (NUL bytes).
 """
@@ -11,13 +11,15 @@ from typing import Any
 from data_pipelines.kernels.decode import decode
 from data_pipelines.kernels.extract import extract
 from data_pipelines.limits import Failure, Limits, limited_map
+from data_pipelines.readers.pdf import pdf_text
 from data_pipelines.readers.record import Raw
+from ssljax.core.errors import UnreadableRecordError
 
 TEXT_KINDS = ("text", "markdown", "row")
 
 
 def raw_rows(records: Iterable[Raw], *, limits: Limits, children: int = 1) -> Iterator[dict]:
-    """Yield the row of each record in order; PDF is read before, where its reader runs."""
+    """Yield the row of each record in order."""
     waiting: list[Raw] = []
 
     def noted() -> Iterator[Raw]:
@@ -38,6 +40,11 @@ def raw_row(record: Raw) -> dict[str, Any]:
         page = decode(record.payload, record.fields.get("content_type", "")).text
         text = extract(page).text
         return row(record, text) if text else bad(record, "no_article", "")
+    if record.kind == "pdf":
+        try:
+            return row(record, pdf_text(record.payload))
+        except UnreadableRecordError as err:
+            return bad(record, err.reason, str(err))
     if record.kind not in TEXT_KINDS:
         return bad(record, "no_text", record.kind)
     text = record_text(record)

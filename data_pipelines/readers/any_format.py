@@ -1,4 +1,7 @@
-"""Any file or folder, read by what it is: the one entry that steps call."""
+"""Any file or folder, read by what it is: the one entry that steps call.
+
+PDF files are handed on as bytes of kind "pdf": their text is taken where limits hold.
+"""
 
 import os
 import zlib
@@ -6,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from data_pipelines.readers import arc, archives, columns, jsonl, pdf, warc, whole
+from data_pipelines.readers import arc, archives, columns, jsonl, warc, whole
 from data_pipelines.readers.opening import HEAD, name_of, opened, sniff
 from data_pipelines.readers.record import MAX_BYTES, Raw, failed
 
@@ -27,7 +30,7 @@ def read(source: str | Path | BinaryIO, *, max_bytes: int = MAX_BYTES) -> Iterat
 
 def read_as(kind: str, source: str | Path | BinaryIO, max_bytes: int) -> Iterator[Raw]:
     """Yield the records of a file of a known kind."""
-    sized: dict[str, Reader] = {"warc": warc.read, "arc": arc.read, "pdf": pdf.read,
+    sized: dict[str, Reader] = {"warc": warc.read, "arc": arc.read,
                                 "jsonl": jsonl.read}
     if kind in sized:
         return sized[kind](source, max_bytes=max_bytes)

@@ -1,8 +1,8 @@
 """The text of PDF files by pypdfium2 (https://github.com/pypdfium2-team/pypdfium2): a page a line.
 
 Reads a file of at most MAX_BYTES; yields one record of "text", pages apart by a form feed. PDFium
-is C++ and may crash or hang on hostile files: those from strangers go through
-`data_pipelines.limits`. Errors: "bad_pdf", "encrypted", "no_text" (scans), "too_large".
+is C++ and may crash or hang on hostile files: steps call `pdf_text` in a child with limits
+(data_pipelines/raw_rows.py). Errors: "bad_pdf", "encrypted", "no_text" (scans), "too_large".
 """
 
 from collections.abc import Iterator

@@ -45,7 +45,7 @@ def read_stream(url: str, stream: str, folder: str, *, entries: int = 10_000,
         raise MissingExtraError("redis", "streams") from err
     total = 0
     try:
-        with redis.Redis.from_url(url) as client:
+        with redis.Redis.from_url(url, socket_timeout=wait + 10) as client:
             check_trimmed(client, stream, folder)
             while found := next_entries(client, stream, last_offset(folder), entries, wait):
                 write_entries(folder, found)

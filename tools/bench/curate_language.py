@@ -22,7 +22,8 @@ import rounds
 
 from data_pipelines.kernels import language
 
-MAIN = ["ar", "bg", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hu", "id", "it", "ja", "ko", "nl", "pl", "pt", "ro", "ru", "sv", "tr", "uk", "vi", "zh"]
+MAIN = ["ar", "bg", "cs", "da", "de", "el", "en", "es", "fa", "fi", "fr", "he", "hu", "id", "it",
+        "ja", "ko", "nl", "pl", "pt", "ro", "ru", "sv", "tr", "uk", "vi", "zh"]
 SHORTEST = 40             # characters; scripts without spaces need a third of that
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_pipelines.readers import any_format, jsonl
+from data_pipelines.readers import any_format, jsonl, pdf
 from data_pipelines.readers.opening import sniff
 from data_pipelines.readers.record import count_errors
 from ssljax.core.errors import DataError
@@ -102,10 +102,11 @@ def test_bombs_are_stopped_by_size_and_by_ratio(tmp_path):
 
 
 def test_the_text_of_a_pdf_and_reasons_for_bad_ones():
-    found = list(any_format.read(io.BytesIO(packed_pdf(b"Hello page"))))
+    found = list(pdf.read(io.BytesIO(packed_pdf(b"Hello page"))))
     assert [(r.kind, r.payload.strip()) for r in found] == [("text", "Hello page")]
     for data, reason in ((b"%PDF-1.4\nrubbish", "bad_pdf"), (packed_pdf(b""), "no_text")):
-        assert count_errors(any_format.read(io.BytesIO(data))) == {reason: 1}
+        assert count_errors(pdf.read(io.BytesIO(data))) == {reason: 1}
+    assert [r.kind for r in any_format.read(io.BytesIO(packed_pdf(b"x")))] == ["pdf"]
 
 
 def test_urls_are_opened_and_missing_files_are_counted(tmp_path):
