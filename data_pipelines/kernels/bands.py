@@ -19,7 +19,7 @@ import numpy as np
 from data_pipelines.kernels.words import mix
 
 WINDOW = 32                    # neighbours compared in a bucket
-BLOCK = 1 << 16                # pairs whose signatures are compared at a time: 1 KiB each
+BLOCK = 1 << 13                # pairs whose signatures are compared at a time: 1 KiB each
 STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -107,8 +107,8 @@ def alike(signatures: np.ndarray, rows: int, at_least: float) -> np.ndarray:
     """
     keys, documents = band_keys(signatures, rows), np.arange(len(signatures))
     found = np.empty((0, 2), np.int64)
-    for band, following in zip(keys, np.roll(keys, -1, axis=0), strict=True):
-        fresh = band_pairs(band, following, documents)
+    for number, band in enumerate(keys):
+        fresh = band_pairs(band, keys[(number + 1) % len(keys)], documents)
         fresh = fresh[agreement(signatures, fresh) >= at_least]
         found = unique_pairs(np.concatenate([found, fresh]))
     return found

@@ -16,7 +16,7 @@ from ssljax.core.errors import ConfigError
 
 
 def make(*, length: int = 100, min_left: float = 0.3, quality: str = "") -> Step:
-    """Return the step; it holds 10 times the text of the table it is handed.
+    """Return the step; it holds 15 times the text of the table it is handed.
 
     Args:
         length: bytes of the shortest span that counts.
