@@ -1,8 +1,8 @@
 """Raw records become rows of the table of documents: decoded, extracted, or dropped with a reason.
 
-Pages and PDF files are read in a child process with hard limits (data_pipelines/limits.py). Reasons beside
-those of the readers: "timeout", "out_of_memory", "crashed", "failed" (the extractor), "no_article",
-"no_text" (a record without text, such as an image), "not_text" (NUL bytes).
+Pages and PDF files are read in a child process with hard limits (data_pipelines/limits.py).
+Reasons beside those of the readers: "timeout", "out_of_memory", "crashed", "failed" (the
+extractor), "no_article", "no_text" (a record without text, such as an image), "not_text" (NUL).
 """
 
 from collections.abc import Iterable, Iterator

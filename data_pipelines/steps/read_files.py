@@ -20,7 +20,6 @@ import pyarrow as pa
 from data_pipelines.html_text import html_text
 from data_pipelines.limits import Limits
 from data_pipelines.listing import CRAWLED, suffix
-from data_pipelines.readers import any_format
 from data_pipelines.table import Step, column, documents
 
 ROWWISE = True
@@ -56,8 +55,9 @@ def is_crawled(source: str) -> bool:
 
 def read_crawled(folder: Path, sources: list[str], limits: Limits) -> Iterator[Row]:
     """Yield the rows of archives, tables and PDF files; one child process serves them all."""
-    # Imported here: lxml and its kin cost a second that a recipe of plain files need not spend.
+    # Imported here: lxml, fastwarc and Parquet cost a second that a recipe of plain files need not spend.
     from data_pipelines.raw_rows import raw_rows
+    from data_pipelines.readers import any_format
     records = (record._replace(source=source) for source in sources
                for record in any_format.read(folder / source))
     yield from raw_rows(records, limits=limits)
