@@ -55,7 +55,7 @@ def is_crawled(source: str) -> bool:
 
 def read_crawled(folder: Path, sources: list[str], limits: Limits) -> Iterator[Row]:
     """Yield the rows of archives, tables and PDF files; one child process serves them all."""
-    # Imported here: lxml, fastwarc and Parquet cost a second that a recipe of plain files need not spend.
+    # Imported here: lxml, fastwarc and Parquet cost a second that plain files need not spend.
     from data_pipelines.raw_rows import raw_rows
     from data_pipelines.readers import any_format
     records = (record._replace(source=source) for source in sources
