@@ -95,6 +95,7 @@ def test_missing_examples_and_contradicting_bounds_are_named(table, options, tmp
         quality_classifier.make(**options, keep=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not NEWS.exists(), reason="needs the shared AG News items")
 def test_sports_news_is_told_from_other_news(table, tmp_path):
     rows = list(csv.reader(NEWS.read_text("utf-8").splitlines()))

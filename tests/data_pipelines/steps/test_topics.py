@@ -41,6 +41,7 @@ def test_clusters_are_the_same_one_document_at_a_time(table, prose, tmp_path):
     assert all(len(set(found[i:i + 20])) == 1 for i in (0, 20, 40)) and len(set(found)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not NEWS.exists(), reason="needs the shared AG News items")
 def test_news_is_put_in_its_class(table, tmp_path):
     rows = [{"label": r[0], "text": f"{r[1]} {r[2]}"}
