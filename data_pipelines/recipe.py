@@ -22,6 +22,7 @@ class Recipe:
 
     steps:   dict(name=file of data_pipelines/steps, **arguments) in order
     options: step name -> more arguments, where the command line can reach them
+    catalog: pyiceberg's properties of the catalog of versions; none: `catalog` beside the output
     """
 
     name: str
@@ -35,6 +36,7 @@ class Recipe:
     shard_tokens: int = 16_777_216
     steps: Sequence[Mapping[str, Any]]
     options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    catalog: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read_recipe(config: Mapping[str, Any]) -> Recipe:
@@ -78,7 +80,7 @@ def resolve_steps(recipe: Recipe) -> list[tuple[str, Step]]:
 def identity(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe without places: where it reads and writes does not change what it makes."""
     fields = dataclasses.asdict(recipe)
-    del fields["input"], fields["output"]
+    del fields["input"], fields["output"], fields["catalog"]
     if recipe.tokenizer not in (TRAINED, BYTES):
         fields["tokenizer"] = bpe.make(path=recipe.tokenizer).fingerprint
     return json.loads(json.dumps(fields))

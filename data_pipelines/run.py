@@ -18,7 +18,7 @@ import pyarrow as pa
 from data_pipelines import tokenised
 from data_pipelines.corpus import make_corpus
 from data_pipelines.engine.blocks import Blocks
-from data_pipelines.engine.commit import stage_key
+from data_pipelines.engine.commit import code_version, stage_key
 from data_pipelines.engine.engine import Engine
 from data_pipelines.engine.local import Local
 from data_pipelines.listing import Listing, list_files
@@ -33,6 +33,8 @@ from data_pipelines.recipe import (
     read_recipe,
     resolve_steps,
 )
+from data_pipelines.snapshots.catalog import FOLDER, open_catalog
+from data_pipelines.snapshots.versions import commit_version, properties_of
 from data_pipelines.tokenised import SPLITS, Definition, total_of
 from data_pipelines.write_shards import (
     Part,
@@ -122,8 +124,20 @@ def make_dataset(recipe: Recipe, files: Listing, folder: Path, engine: Engine,
     others = (write_bytes(folder, "tokenizer.json", text.encode()),
               write_documents(folder, accounts))
     manifest = describe(recipe, files, counts, tokenizer, splits, others)
+    keep_version(recipe, manifest, accounts)
     write_manifest(folder, manifest)
     return manifest
+
+
+def keep_version(recipe: Recipe, manifest: Manifest, accounts: Sequence[str]) -> None:
+    """Commit every row to the recipe's table, as the version that the manifest names."""
+    catalog = open_catalog(Path(recipe.output).parent / FOLDER, recipe.catalog)
+    try:
+        commit_version(catalog, recipe.name, [f"{a}/rows.parquet" for a in accounts],
+                       properties_of(manifest.version, manifest.recipe, manifest.parents,
+                                     code_version()))
+    finally:
+        catalog.close()
 
 
 def partitions_of(blocks: Blocks, engine: Engine) -> int:
@@ -212,9 +226,11 @@ def describe(recipe: Recipe, files: Listing, counts: Mapping[str, Any], tokenize
     shards = tuple(shard for written in splits.values() for shard in written.shards)
     written = (*(file for w in splits.values() for file in w.files), *others)
     source: dict[str, Any] = {"path": recipe.input, "listing": files.hash, "bytes": files.bytes,
-                              "files": files.files.num_rows, "ignored": files.ignored}
+                              "files": files.files.num_rows, "ignored": files.ignored,
+                              "table": recipe.name,
+                              "version": content_version((*shards, *written))}
     return Manifest(
-        name=recipe.name, version=content_version((*shards, *written)), parents=(source,),
+        name=recipe.name, version=source["version"], parents=(source,),
         licences=dict(sorted(counts["licences"].items())), recipe=identity(recipe),
         recipe_hash=hash_plain(identity(recipe)), tokenizer_hash=tokenizer.fingerprint,
         vocab_size=tokenizer.vocab_size, splits={s: w.summary for s, w in splits.items()},

@@ -25,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="folder of raw files; default: this Python's standard library")
     parser.add_argument("--output", metavar="DIR", help="the dataset; default: as the recipe says")
     parser.add_argument("--licence", help="of the input, for the manifest; default: unknown")
+    parser.add_argument("--workers", type=int, default=0,
+                        help="processes; default: one for each core, one for little input")
     parser.add_argument("--overwrite", dest="existing", action="store_const", const="replace",
                         default="keep", help="replace a dataset that is at OUTPUT already")
 
@@ -44,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
         raise MissingExtraError(err.name or "pyarrow", "curate") from err
     started = time.monotonic()
     with bars() as progress:
-        manifest = curate(config, progress, existing=args.existing)
+        manifest = curate(config, progress, existing=args.existing,
+                          workers=args.workers)
     print_summary(manifest, config["output"], time.monotonic() - started)
 
 

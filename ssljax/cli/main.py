@@ -12,6 +12,7 @@ from ssljax.core.errors import MissingExtraError, SsljaxError, nearest
 VERBS = {
     "quickstart": "the whole journey on this machine: raw text to a served model and a report",
     "curate": "raw files to de-duplicated, tokenised, versioned shards",
+    "data": "versions of document tables; where a row or a training token came from",
     "config": "print a resolved config and its parameters without training",
     "plan": "predict memory, traffic and time of a run, and the best mesh, without the hardware",
     "pretrain": "train as a config says; the same command continues",
@@ -25,8 +26,8 @@ VERBS = {
     "report": "write report.html and report.json of a workdir",
 }
 # What to install where a verb meets a package that is absent.
-EXTRAS = {"quickstart": "curate,train,serve", "curate": "curate", "serve": "serve",
-          "generate": "serve"}
+EXTRAS = {"quickstart": "curate,train,serve", "curate": "curate", "data": "curate",
+          "serve": "serve", "generate": "serve"}
 OURS = ("ssljax", "experiments", "data_pipelines")
 EXAMPLE = """example:
   ssljax quickstart                     about five minutes on two CPU cores

@@ -1,0 +1,1 @@
+"""Versions of document tables: Apache Iceberg snapshots, with the lineage of every row."""

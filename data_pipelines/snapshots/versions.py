@@ -1,0 +1,207 @@
+"""Versions of a document table: commit one, list, tag, roll back, compare.
+
+A version is the Iceberg snapshot that holds every row of one run of a recipe, dropped rows too, and
+the properties of VERSION: what a dataset's manifest names is the hash of its content, which is the
+snapshot's tag, so that equal runs name equal versions whatever ids a catalog hands out. Iceberg's
+own row lineage cannot be written from Python (iceberg-python issue 1551): the columns are ours.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from data_pipelines.snapshots.catalog import table_name
+from ssljax.core.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+VERSION = "ssljax.version"     # of the dataset: the content's hash
+RECIPE = "ssljax.recipe"       # steps with their parameters, as JSON
+PARENTS = "ssljax.parents"     # what it was made from, as JSON
+CODE = "ssljax.code"           # hash of the source that made it
+ATTEMPTS = 8                   # of a commit that other writers overtake
+
+
+class Version(NamedTuple):
+    """One version: its name, Iceberg snapshot, time (milliseconds since 1970) and properties."""
+
+    name: str
+    snapshot: int
+    time_ms: int
+    tags: tuple[str, ...]
+    properties: Mapping[str, str]
+
+
+def commit_version(catalog: "Catalog", name: str, files: Sequence[str],
+                   properties: Mapping[str, str]) -> int:
+    """Make the rows of some Parquet files the newest version, unless it is there already.
+
+    Args:
+        catalog: an open catalog.
+        name: of the recipe.
+        files: Parquet files in order; copied into the table's own place.
+        properties: with VERSION.
+
+    Returns:
+        The Iceberg snapshot's id.
+
+    Raises:
+        DataError: other writers committed ATTEMPTS times in between.
+    """
+    from pyiceberg.exceptions import CommitFailedException
+    from pyiceberg.expressions import AlwaysTrue
+    version = properties[VERSION]
+    schema = pa.parquet.read_schema(files[0])
+    for attempt in range(ATTEMPTS):
+        table = catalog.create_table_if_not_exists(table_name(name), schema)
+        if found := [v for v in versions(table) if v.name == version]:
+            return found[0].snapshot
+        paths = copy_files(table, files, version)
+        try:
+            with table.transaction() as change:
+                with change.update_schema() as columns:
+                    columns.union_by_name(schema)
+                if table.current_snapshot():
+                    change.delete(AlwaysTrue())
+                change.add_files(paths, snapshot_properties=dict(properties))
+            snapshot = table.current_snapshot().snapshot_id
+            table.manage_snapshots().create_tag(snapshot, f"v{version}").commit()
+            return snapshot
+        except CommitFailedException:
+            time.sleep(0.1 * 2**attempt)
+    raise DataError(f"Table {name} was changed by others {ATTEMPTS} times while this version was "
+                    "being committed; run the same command again.")
+
+
+def copy_files(table: "Table", files: Sequence[str], version: str) -> list[str]:
+    """Copy Parquet files into a table's place under names of their version; return their paths."""
+    paths = []
+    for number, file in enumerate(files):
+        path = f"{table.location()}/data/{version}-{number:06d}.parquet"
+        with table.io.new_output(path).create(overwrite=True) as copy:
+            copy.write(Path(file).read_bytes())
+        paths.append(path)
+    return paths
+
+
+def versions(table: "Table") -> list[Version]:
+    """Return the versions of a table, oldest first."""
+    tags: dict[int, list[str]] = {}
+    for name, ref in table.refs().items():
+        tags.setdefault(ref.snapshot_id, []).append(name)
+    made = []
+    for snapshot in table.snapshots():
+        properties = dict(snapshot.summary.additional_properties) if snapshot.summary else {}
+        if VERSION in properties:
+            made.append(Version(properties[VERSION], snapshot.snapshot_id, snapshot.timestamp_ms,
+                                tuple(sorted(tags.get(snapshot.snapshot_id, []))), properties))
+    return made
+
+
+def find_version(table: "Table", name: str = "") -> Version:
+    """Return a version by name, tag, the beginning of either, or snapshot id; "" is the current.
+
+    Raises:
+        DataError: there is none, or more than one begins so.
+    """
+    known = versions(table)
+    if not name:
+        current = table.current_snapshot()
+        found = [v for v in known if current and v.snapshot == current.snapshot_id]
+    else:
+        found = [v for v in known if name in (v.name, str(v.snapshot), *v.tags)] or [
+            v for v in known if v.name.startswith(name)]
+    if len(found) != 1:
+        names = [n for v in known for n in (v.name, *v.tags)]
+        raise DataError(f'{len(found)} versions are called "{name}"; {nearest(name, names)}')
+    return found[0]
+
+
+def add_tag(table: "Table", version: str, tag: str) -> None:
+    """Give a version another name."""
+    table.manage_snapshots().create_tag(find_version(table, version).snapshot, tag).commit()
+
+
+def rollback(table: "Table", version: str) -> Version:
+    """Make an older version the current one; newer ones stay, by their names."""
+    found = find_version(table, version)
+    table.manage_snapshots().rollback_to_snapshot(found.snapshot).commit()
+    return found
+
+
+def scan(table: "Table", version: Version, columns: Sequence[str],
+         row_filter: Any = None) -> pa.Table:
+    """Return some columns of a version's rows, in the order of the input."""
+    from pyiceberg.expressions import AlwaysTrue
+    names = {f.name for f in table.schema().fields}
+    wanted = tuple(c for c in dict.fromkeys((*columns, "number")) if c in names)
+    found = table.scan(row_filter=row_filter or AlwaysTrue(), snapshot_id=version.snapshot,
+                       selected_fields=wanted).to_arrow()
+    return found.sort_by("number")
+
+
+def funnel(table: "Table", version: Version) -> list[tuple[str, str, int]]:
+    """Return (step, reason, rows) of a version, kept rows under two empty names."""
+    rows = scan(table, version, ["step", "dropped"])
+    counted = rows.group_by(["step", "dropped"]).aggregate([([], "count_all")]).to_pylist()
+    return sorted(((c["step"] or "", c["dropped"] or "", c["count_all"]) for c in counted),
+                  key=lambda c: (-c[2], c))
+
+
+class Difference(NamedTuple):
+    """How two versions differ: rows by reason, and examples of each as (id, source, row).
+
+    added:    kept now, absent before     removed: kept before, absent now
+    revived:  kept now, dropped before    dropped: kept before, dropped now
+    """
+
+    counts: Mapping[str, Mapping[str, int]]
+    examples: Mapping[str, Mapping[str, list[tuple[str, str, int]]]]
+
+
+def diff(table: "Table", before: Version, after: Version, examples: int = 3) -> Difference:
+    """Compare two versions row by row; reasons are those of the side that drops, else "" ."""
+    columns = ["id", "source", "row", "dropped"]
+    old, new = (scan(table, v, columns).drop_columns(["number"]) for v in (before, after))
+    old = old.rename_columns(["id", "source_old", "row_old", "dropped_old"])
+    old = old.append_column("before", pa.array([True] * old.num_rows, pa.bool_()))
+    new = new.append_column("after", pa.array([True] * new.num_rows, pa.bool_()))
+    counts: dict[str, dict[str, int]] = {}
+    shown: dict[str, dict[str, list[tuple[str, str, int]]]] = {}
+    for row in new.join(old, "id", join_type="full outer").to_pylist():
+        kind, reason = change(row)
+        if not kind:
+            continue
+        counts.setdefault(kind, {}).setdefault(reason, 0)
+        counts[kind][reason] += 1
+        own = shown.setdefault(kind, {}).setdefault(reason, [])
+        own.append((row["id"], row["source"] or row["source_old"],
+                    row["row"] if row["row"] is not None else row["row_old"]))
+        own.sort()
+        del own[examples:]
+    return Difference(counts, shown)
+
+
+def change(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what became of a row between two versions, and the reason; "" for nothing."""
+    was = row["before"] and row["dropped_old"] is None
+    stays = row["after"] and row["dropped"] is None
+    if was and not stays:
+        return ("dropped", row["dropped"]) if row["after"] else ("removed", "")
+    if stays and not was:
+        return ("revived", row["dropped_old"]) if row["before"] else ("added", "")
+    return "", ""
+
+
+def properties_of(version: str, recipe: Mapping[str, Any], parents: Sequence[Any],
+                  code: str) -> dict[str, str]:
+    """Return the properties of a new version."""
+    return {VERSION: version, RECIPE: json.dumps(recipe, sort_keys=True),
+            PARENTS: json.dumps(parents), CODE: code}

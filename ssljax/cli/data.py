@@ -1,0 +1,154 @@
+"""`ssljax data`: versions of document tables, and where every row and token came from."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+EXAMPLES = """  ssljax data ls                              versions of every table below runs/data
+  ssljax data show text                       the funnel of the current version, and samples
+  ssljax data diff text 3f2a 9c1b             rows added and dropped, by reason
+  ssljax data trace runs/data/text 1234567    a training token -> source file and byte
+  ssljax data trace text --row 0123456789abcdef
+  ssljax data tag text 3f2a golden            name a version
+  ssljax data rollback text golden            make an older version the current one
+
+The catalog is the folder `catalog` beside the datasets; --catalog names another.
+"""
+ACTIONS = ("ls", "show", "diff", "trace", "tag", "rollback")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="table, then versions, a token index or a tag")
+    parser.add_argument("--catalog", type=Path, default=Path("runs/data/catalog"), metavar="DIR")
+    parser.add_argument("--row", help="trace: the id of a row")
+    parser.add_argument("--split", default="train", help="trace: of the token")
+    parser.add_argument("--input", type=Path, help="trace: folder of the raw input")
+    parser.add_argument("--samples", type=int, default=3, help="show, diff: rows of each reason")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do one action and print what it found."""
+    from ssljax.core.errors import ConfigError
+
+    actions = {"ls": (list_versions, 0), "show": (show, 1), "diff": (diff, 3), "trace": (trace, 1),
+               "tag": (tag, 3), "rollback": (rollback, 2)}
+    action, needed = actions[args.action]
+    if len(args.names) < needed:
+        raise ConfigError(f"data {args.action} needs {needed} names, got {len(args.names)}; see "
+                          "ssljax data --help.")
+    action(args)
+
+
+def table_of(args: argparse.Namespace, name: str) -> "Table":
+    """Return a table of the catalog."""
+    from data_pipelines.snapshots.catalog import load_table, open_catalog
+    return load_table(existing(args.catalog, open_catalog), name)
+
+
+def existing(folder: Path, opener: Any) -> Any:
+    """Return the catalog in `folder`.
+
+    Raises:
+        DataError: there is none.
+    """
+    from ssljax.core.errors import DataError
+    if not folder.is_dir():
+        raise DataError(f"No catalog at {folder}; `ssljax curate` makes one beside its output. "
+                        "Name it with --catalog DIR.")
+    return opener(folder)
+
+
+def list_versions(args: argparse.Namespace) -> None:
+    """Print every version of every table, or of one."""
+    from data_pipelines.snapshots.catalog import NAMESPACE, open_catalog
+    from data_pipelines.snapshots.versions import versions
+    catalog = existing(args.catalog, open_catalog)
+    for name in args.names or [t[-1] for t in catalog.list_tables(NAMESPACE)]:
+        table = table_of(args, name)
+        current = table.current_snapshot()
+        for v in versions(table):
+            mark = "*" if current and v.snapshot == current.snapshot_id else " "
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(v.time_ms / 1000))
+            tags = " ".join(t for t in v.tags if t not in ("main", f"v{v.name}"))
+            print(f"{mark} {name}  {v.name}  {when}  {v.properties.get('added-records', '?')} rows"
+                  f"  {tags}".rstrip())
+
+
+def show(args: argparse.Namespace) -> None:
+    """Print a version's funnel by step and reason, and samples of each."""
+    from data_pipelines.snapshots.versions import find_version, funnel, scan
+    table = table_of(args, args.names[0])
+    version = find_version(table, args.names[1] if len(args.names) > 1 else "")
+    rows = scan(table, version, ["id", "source", "row", "dropped", "detail", "step"]).to_pylist()
+    print(f"{args.names[0]} {version.name}: {len(rows):,} rows")
+    for step, reason, count in funnel(table, version):
+        print(f"{count:>12,}  {step or 'kept':<20} {reason}")
+        own = [r for r in rows if (r["step"] or "") == step and (r["dropped"] or "") == reason]
+        for row in own[:args.samples]:
+            print(f"{'':14}{row['id']} {row['source']}:{row['row']} {row['detail'] or ''}".rstrip())
+
+
+def diff(args: argparse.Namespace) -> None:
+    """Print how two versions differ, by reason."""
+    from data_pipelines.snapshots.versions import diff as compare
+    from data_pipelines.snapshots.versions import find_version
+    table = table_of(args, args.names[0])
+    found = compare(table, *(find_version(table, n) for n in args.names[1:3]), args.samples)
+    for kind, reasons in sorted(found.counts.items()):
+        for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
+            print(f"{count:>12,}  {kind:<8} {reason}".rstrip())
+            for row_id, source, row in found.examples[kind][reason]:
+                print(f"{'':14}{row_id} {source}:{row}")
+    if not found.counts:
+        print("The same rows are kept.")
+
+
+def trace(args: argparse.Namespace) -> None:
+    """Print the lineage of a row, or of a token of a dataset."""
+    from data_pipelines.snapshots.trace import byte_offset, trace_row, trace_token
+    from ssljax.core.errors import ConfigError
+    from ssljax.sources.manifest import read_manifest
+    if args.row:
+        row = trace_row(table_of(args, args.names[0]), "", args.row)
+        folder = args.input
+    elif len(args.names) > 1 and args.names[1].isdigit():
+        dataset = Path(args.names[0])
+        manifest = read_manifest(dataset)
+        row = trace_token(dataset, args.split, int(args.names[1]))
+        parent = manifest.parents[0]
+        folder = args.input or Path(parent["path"])
+        if "version" in parent:
+            args.catalog = dataset.absolute().parent / "catalog"
+            table = table_of(args, parent["table"])
+            row = {**row, **trace_row(table, parent["version"], row["id"])}
+    else:
+        raise ConfigError("data trace needs a dataset and a token's index, or a table and "
+                          "--row ID.")
+    if folder is not None:
+        row["byte"] = byte_offset(folder, row)
+    for name, value in row.items():
+        if name == "steps":
+            for step in value:
+                print("step        ", *(f"{k}={v}" if k != "name" else v for k, v in step.items()))
+        elif value is not None:
+            print(f"{name:<12} {str(value)[:200]!r}" if name == "text" else f"{name:<12} {value}")
+
+
+def tag(args: argparse.Namespace) -> None:
+    """Name a version."""
+    from data_pipelines.snapshots.versions import add_tag
+    add_tag(table_of(args, args.names[0]), args.names[1], args.names[2])
+
+
+def rollback(args: argparse.Namespace) -> None:
+    """Make an older version the current one."""
+    from data_pipelines.snapshots.versions import rollback as roll
+    found = roll(table_of(args, args.names[0]), args.names[1])
+    print(f"{args.names[0]} is at {found.name}; newer versions stay by their names.")

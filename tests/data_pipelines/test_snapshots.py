@@ -1,0 +1,139 @@
+"""Versions: every row is in them, they differ by reasons, and tokens lead back to bytes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_pipelines.run import Sizes, curate
+from data_pipelines.snapshots import trace, versions
+from data_pipelines.snapshots.catalog import embedded, load_table, open_catalog
+from ssljax.cli import data as verb
+from ssljax.cli.main import main
+from ssljax.core.errors import DataError
+from ssljax.sources import token_shards
+from ssljax.sources.manifest import read_manifest
+
+
+@pytest.fixture
+def opened(tmp_path):
+    catalogs = []
+
+    def open_table(name="text"):
+        catalogs.append(open_catalog(tmp_path / "catalog"))
+        return load_table(catalogs[-1], name)
+
+    yield open_table
+    for catalog in catalogs:
+        catalog.close()
+
+
+def test_a_version_holds_every_row_and_the_manifest_names_it(recipe, corpus, opened, prose):
+    corpus[1]("short.txt", "Too short.")
+    corpus[1]("copy.txt", prose(3))
+    manifest = curate(recipe(), sizes=Sizes(9000, 12000, 6000))
+    table = opened()
+    found = versions.find_version(table, manifest.parents[0]["version"])
+    assert found.name == manifest.version and found.tags == ("main", f"v{manifest.version}")
+    assert versions.funnel(table, found) == [
+        ("", "", 60), ("exact_duplicates", "exact_duplicate", 1), ("quality", "too_short", 1)]
+    rows = versions.scan(table, found, [f.name for f in table.schema().fields])
+    assert rows["number"].to_pylist() == list(range(62))
+    texts = dict(zip(rows["source"].to_pylist(), rows["text"].to_pylist(), strict=True))
+    assert texts["short.txt"] == "Too short." and texts["copy.txt"] == prose(3)
+
+
+def test_versions_differ_by_rows_added_dropped_and_revived(recipe, corpus, opened, prose):
+    corpus[1]("short.txt", prose(70, 30))
+    first = curate(recipe(options={"quality": {"min_words": 40}}))
+    (corpus[0] / "part0" / "0.txt").unlink()
+    corpus[1]("new.txt", prose(71))
+    corpus[1]("part1/1.txt", "Too short now.")
+    second = curate(recipe(), existing="replace")
+    table = opened()
+    before, after = (versions.find_version(table, m.version) for m in (first, second))
+    found = versions.diff(table, before, after)
+    assert found.counts == {"added": {"": 1}, "removed": {"": 1}, "dropped": {"too_short": 1},
+                            "revived": {"too_short": 1}}
+    named = {k: {r: [s for _, s, _ in e] for r, e in v.items()} for k, v in found.examples.items()}
+    assert named == {"added": {"": ["new.txt"]}, "removed": {"": ["part0/0.txt"]},
+                     "dropped": {"too_short": ["part1/1.txt"]},
+                     "revived": {"too_short": ["short.txt"]}}
+    assert versions.diff(table, after, after).counts == {}
+
+
+def test_committing_a_version_again_adds_nothing(recipe, tmp_path, opened):
+    first = curate(recipe())
+    count = len(opened().snapshots())
+    assert curate(recipe(output=str(tmp_path / "again"))) == first
+    assert len(opened().snapshots()) == count
+
+
+def test_rollback_and_tags(recipe, opened, corpus, prose):
+    first = curate(recipe())
+    corpus[1]("new.txt", prose(71))
+    second = curate(recipe(), existing="replace")
+    versions.add_tag(opened(), first.version, "golden")
+    assert versions.find_version(opened()).name == second.version
+    versions.rollback(opened(), "golden")
+    assert versions.find_version(opened()).name == first.version
+    assert versions.find_version(opened(), second.version[:6]).name == second.version
+    with pytest.raises(DataError, match='did you mean "golden"'):
+        versions.find_version(opened(), "goldne")
+
+
+def test_any_token_leads_back_to_its_text_in_the_raw_file(recipe, corpus, prose, tmp_path):
+    rows = [{"text": prose(200 + i)} for i in range(30)]
+    corpus[1]("rows.jsonl", "\n".join(map(json.dumps, rows)) + "\n")
+    curate(recipe(tokenizer="byte"))
+    source = token_shards.make(path=str(tmp_path / "out"), split="train")
+    records = [r["tokens"] for r in source.read(np.arange(len(source)))]
+    ends = np.cumsum([len(r) for r in records])
+    kinds = set()
+    for token in (0, 1, int(ends[0]) - 1, int(ends[0]), 12_345, 20_000, int(ends[-1]) - 1):
+        row = trace.trace_token(tmp_path / "out", "train", token)
+        record = int(np.searchsorted(ends, token, "right"))
+        assert row["record"] == record
+        assert row["token_in_record"] == token - (ends[record] - len(records[record]))
+        raw = (corpus[0] / row["source"]).read_bytes()[trace.byte_offset(corpus[0], row):]
+        if row["source"] == "rows.jsonl":
+            raw = json.loads(raw.split(b"\n")[0])["text"].encode()
+        assert raw == bytes(records[record].tolist())
+        kinds.add(Path(row["source"]).suffix)
+    assert kinds == {".txt", ".jsonl"}
+    with pytest.raises(DataError, match="is not one"):
+        trace.trace_token(tmp_path / "out", "train", int(ends[-1]))
+
+
+def test_a_row_names_the_steps_that_judged_it(recipe, corpus, opened):
+    corpus[1]("short.txt", "Too short.")
+    curate(recipe())
+    rows = versions.scan(opened(), versions.find_version(opened()), ["id", "source"]).to_pylist()
+    row = trace.trace_row(opened(), "", next(r["id"] for r in rows if r["source"] == "short.txt"))
+    assert (row["dropped"], row["detail"]) == ("too_short", "2 < 20")
+    assert [s["name"] for s in row["steps"]] == ["read_files", "normalise", "quality"]
+    assert row["steps"][-1]["min_words"] == 20
+
+
+def test_the_verb_lists_shows_compares_and_traces(recipe, corpus, tmp_path, capsys, prose):
+    manifest = curate(recipe())
+    catalog = ["--catalog", str(tmp_path / "catalog")]
+    assert main(["data", "ls", *catalog]) == 0
+    assert manifest.version in capsys.readouterr().out
+    assert main(["data", "show", "text", *catalog]) == 0
+    assert "60  kept" in capsys.readouterr().out
+    assert main(["data", "trace", str(tmp_path / "out"), "100"]) == 0
+    told = capsys.readouterr().out
+    assert all(t in told for t in ("source       part", "byte         0", "step         quality"))
+    assert main(["data", "ls", "--catalog", str(tmp_path / "none")]) == 1
+    assert "No catalog at" in capsys.readouterr().err
+    assert main(["data", "diff", "text", *catalog]) == 2
+
+
+def test_the_verb_refuses_a_table_that_is_not_there(recipe, tmp_path, capsys):
+    curate(recipe())
+    assert main(["data", "show", "txt", "--catalog", str(tmp_path / "catalog")]) == 1
+    assert 'did you mean "text"' in capsys.readouterr().err
+    assert verb.ACTIONS and embedded(tmp_path)["type"] == "sql"
+    assert read_manifest(tmp_path / "out").parents[0]["table"] == "text"
