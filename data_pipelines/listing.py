@@ -9,6 +9,7 @@ import json
 import os
 import sysconfig
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,12 +50,12 @@ def standard_library() -> str:
     return sysconfig.get_path("stdlib")
 
 
-def list_files(folder: str, *, without: str = "") -> Listing:
+def list_files(folder: str, *, without: Sequence[str] = ()) -> Listing:
     """List the readable files below `folder`, without hidden and installed ones.
 
     Args:
         folder: where to look; links to folders are not followed.
-        without: a folder to leave out, such as the output.
+        without: folders to leave out, such as the output.
 
     Raises:
         DataError: no such folder, it cannot be read, or it has no file of a known kind.
@@ -64,7 +65,7 @@ def list_files(folder: str, *, without: str = "") -> Listing:
     except OSError as err:
         raise DataError(f"Input {folder} cannot be read: {err.strerror}; expected a folder of "
                         f"{' '.join(SUFFIXES)} files (or these with .gz).") from err
-    files, unreadable = walk(Path(folder), Path(without or folder).resolve())
+    files, unreadable = walk(Path(folder), [Path(w).resolve() for w in without])
     taken = [f for f in files if suffix(f) in SUFFIXES]
     ignored = Counter(suffix(f) or "no suffix" for f in files if suffix(f) not in SUFFIXES)
     if not taken:
@@ -86,14 +87,14 @@ def source(path: Path, folder: str) -> str:
     return path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
-def walk(folder: Path, without: Path) -> tuple[list[Path], list[Path]]:
+def walk(folder: Path, without: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Return the files below `folder`, and the folders that cannot be listed."""
     found: list[Path] = []
     unreadable: list[Path] = []
     for where, folders, files in os.walk(
             folder, onerror=lambda err: unreadable.append(Path(err.filename))):
         folders[:] = [f for f in folders if not f.startswith(".") and f not in SKIPPED_FOLDERS
-                      and Path(where, f).resolve() != without]
+                      and Path(where, f).resolve() not in without]
         found += [Path(where, f) for f in files]
     return found, unreadable
 

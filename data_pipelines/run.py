@@ -78,7 +78,7 @@ def curate(config: Mapping[str, Any], progress: Report = silent, *, existing: Ex
     """
     recipe = read_recipe(config)
     resolve_steps(recipe)
-    files = list_files(recipe.input, without=recipe.output)
+    files = list_files(recipe.input, without=[recipe.output, catalog_folder(recipe)])
     output = Path(recipe.output)
     wanted = (hash_plain(identity(recipe)), files.hash, existing)
     found = check_output(output, *wanted)
@@ -100,6 +100,11 @@ def curate(config: Mapping[str, Any], progress: Report = silent, *, existing: Ex
                 return manifest
     progress("unchanged", found.read, found.read, "nothing to do")
     return found
+
+
+def catalog_folder(recipe: Recipe) -> str:
+    """Return the folder of the embedded catalog, beside the output."""
+    return str(Path(recipe.output).parent / FOLDER)
 
 
 def default_workers(files: Listing) -> int:
@@ -131,7 +136,7 @@ def make_dataset(recipe: Recipe, files: Listing, folder: Path, engine: Engine,
 
 def keep_version(recipe: Recipe, manifest: Manifest, accounts: Sequence[str]) -> None:
     """Commit every row to the recipe's table, as the version that the manifest names."""
-    catalog = open_catalog(Path(recipe.output).parent / FOLDER, recipe.catalog)
+    catalog = open_catalog(Path(catalog_folder(recipe)), recipe.catalog)
     try:
         commit_version(catalog, recipe.name, [f"{a}/rows.parquet" for a in accounts],
                        properties_of(manifest.version, manifest.recipe, manifest.parents,

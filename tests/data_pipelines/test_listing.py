@@ -34,7 +34,7 @@ def test_hidden_and_installed_folders_are_passed_over(tmp_path):
 
 def test_the_output_inside_the_input_is_left_out(tmp_path):
     fill(tmp_path, "a.txt", "out/documents.jsonl.gz")
-    assert sources(tmp_path, without=str(tmp_path / "out")) == ["a.txt"]
+    assert sources(tmp_path, without=[str(tmp_path / "out")]) == ["a.txt"]
 
 
 def test_the_hash_follows_path_size_and_time(tmp_path):

@@ -94,7 +94,7 @@ def killed_and_resumed(config, workers, kills, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers, kills, seed", [(1, 10, 0), (2, 10, 1)])
+@pytest.mark.parametrize("workers, kills, seed", [(1, 10, 0), (2, 10, 1), (2, 50, 2)])
 def test_killed_anywhere_the_next_run_ends_in_the_same_bytes(recipe, families, tmp_path, workers,
                                                              kills, seed):
     curate(recipe(output=str(tmp_path / "calm")))
