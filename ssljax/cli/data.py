@@ -14,11 +14,12 @@ EXAMPLES = """  ssljax data ls                              versions of every ta
   ssljax data trace runs/data/text 1234567    a training token -> source file and byte
   ssljax data trace text --row 0123456789abcdef
   ssljax data tag text 3f2a golden            name a version
+  ssljax data forget text --source a/b.txt    a version without a file's rows, and who saw them
   ssljax data rollback text golden            make an older version the current one
 
 The catalog is the folder `catalog` beside the datasets; --catalog names another.
 """
-ACTIONS = ("ls", "show", "diff", "trace", "tag", "rollback")
+ACTIONS = ("ls", "show", "diff", "trace", "tag", "rollback", "forget")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="table, then versions, a token index or a tag")
     parser.add_argument("--catalog", type=Path, default=Path("runs/data/catalog"), metavar="DIR")
-    parser.add_argument("--row", help="trace: the id of a row")
+    parser.add_argument("--row", action="append", default=[], metavar="ID",
+                        help="trace, forget: the id of a row")
+    parser.add_argument("--source", action="append", default=[], metavar="FILE",
+                        help="forget: a file of the input, as rows name it")
+    parser.add_argument("--below", type=Path, default=Path("runs"), metavar="DIR",
+                        help="forget: where to look for shard sets, runs and artefacts")
     parser.add_argument("--split", default="train", help="trace: of the token")
     parser.add_argument("--input", type=Path, help="trace: folder of the raw input")
     parser.add_argument("--samples", type=int, default=3, help="show, diff: rows of each reason")
@@ -38,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from ssljax.core.errors import ConfigError
 
     actions = {"ls": (list_versions, 0), "show": (show, 1), "diff": (diff, 3), "trace": (trace, 1),
-               "tag": (tag, 3), "rollback": (rollback, 2)}
+               "tag": (tag, 3), "rollback": (rollback, 2), "forget": (forget, 1)}
     action, needed = actions[args.action]
     if len(args.names) < needed:
         raise ConfigError(f"data {args.action} needs {needed} names, got {len(args.names)}; see "
@@ -116,7 +122,7 @@ def trace(args: argparse.Namespace) -> None:
     from ssljax.core.errors import ConfigError
     from ssljax.sources.manifest import read_manifest
     if args.row:
-        row = trace_row(table_of(args, args.names[0]), "", args.row)
+        row = trace_row(table_of(args, args.names[0]), "", args.row[0])
         folder = args.input
     elif len(args.names) > 1 and args.names[1].isdigit():
         dataset = Path(args.names[0])
@@ -152,3 +158,16 @@ def rollback(args: argparse.Namespace) -> None:
     from data_pipelines.snapshots.versions import rollback as roll
     found = roll(table_of(args, args.names[0]), args.names[1])
     print(f"{args.names[0]} is at {found.name}; newer versions stay by their names.")
+
+
+def forget(args: argparse.Namespace) -> None:
+    """Make a version without some rows; print every dataset, run and artefact that saw them."""
+    from data_pipelines.snapshots import forget as forgetting
+    found = forgetting.forget(table_of(args, args.names[0]), sources=args.source, rows=args.row)
+    print(f"{found.rows:,} rows are not in {found.version}, the current version of "
+          f"{args.names[0]}.\nversions with them: {', '.join(found.seen_by)}")
+    datasets = forgetting.shard_sets(args.below, found.seen_by)
+    for folder in datasets:
+        print(f"shard set {folder}")
+    for folder in forgetting.users(args.below, datasets):
+        print(f"saw it    {folder}")

@@ -9,6 +9,7 @@ import pytest
 from data_pipelines.run import Sizes, curate
 from data_pipelines.snapshots import trace, versions
 from data_pipelines.snapshots.catalog import embedded, load_table, open_catalog
+from data_pipelines.snapshots.forget import forget
 from ssljax.cli import data as verb
 from ssljax.cli.main import main
 from ssljax.core.errors import DataError
@@ -137,3 +138,24 @@ def test_the_verb_refuses_a_table_that_is_not_there(recipe, tmp_path, capsys):
     assert 'did you mean "text"' in capsys.readouterr().err
     assert verb.ACTIONS and embedded(tmp_path)["type"] == "sql"
     assert read_manifest(tmp_path / "out").parents[0]["table"] == "text"
+
+
+def test_forgetting_a_source_names_everything_that_saw_it(recipe, corpus, tmp_path, opened, capsys):
+    first = curate(recipe())
+    for name, content in (("run", {"source": {"path": str(tmp_path / "out")}}),
+                          ("artefact", {"data": first.version}), ("other", {"source": "x"})):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.json").write_text(json.dumps(content))
+    assert main(["data", "forget", "text", "--source", "part0/0.txt", "--catalog",
+                 str(tmp_path / "catalog"), "--below", str(tmp_path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("1 rows are not in") and told[1].endswith(first.version)
+    assert told[2:] == [f"shard set {tmp_path}/out", f"saw it    {tmp_path}/runs/artefact",
+                        f"saw it    {tmp_path}/runs/run"]
+    table = opened()
+    after = versions.find_version(table)
+    found = versions.diff(table, versions.find_version(table, first.version), after)
+    assert found.counts == {"removed": {"": 1}}
+    assert "part0/0.txt" not in versions.scan(table, after, ["source"])["source"].to_pylist()
+    with pytest.raises(DataError, match="No version of the table has a row"):
+        forget(table, sources=["nowhere.txt"])
