@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ssljax.core import sharding
 from ssljax.evals import retrieval
@@ -24,6 +25,7 @@ def test_first_hits_equal_the_loop():
     assert 0 < np.mean(expected) < 1
 
 
+@pytest.mark.slow
 def test_judgement_stands_beside_both_controls_on_a_mesh_and_without():
     pretext = two_views.make(size=8, channels=1, min_area=0.6, jitter=0.0,
                              flip_probability=0.0)

@@ -50,7 +50,9 @@ def assert_same_bits(name: str, sizes: dict[str, int]) -> None:
                                    err_msg=key)
 
 
-@pytest.mark.parametrize("name", PRETEXTS)
+@pytest.mark.parametrize("name", [
+    name if name in ("two_views", "masked_patches") else pytest.param(name, marks=pytest.mark.slow)
+    for name in PRETEXTS])
 def test_views_have_the_same_bits_on_a_mesh(name):
     assert_same_bits(name, chosen_mesh(name))
 
