@@ -10,7 +10,9 @@ texts alone: the dictionary is a cache, and starts anew when it is full.
 """
 
 import array
+import functools
 import itertools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -138,19 +140,21 @@ def measure(words: Sequence[str], stop_words: Mapping[str, int]) -> np.ndarray:
     values = mix((codes.astype(np.uint64) + np.uint64(1)) * np.uint64(MULTIPLIER))
     facts[:, 0] = np.add.reduceat(values * powers[behind], starts)
     facts[:, 1] = powers[lengths]
-    kinds = np.bitwise_or.reduceat(character_kinds(codes), starts)
+    kinds = np.bitwise_or.reduceat(character_kinds()[codes], starts)
     stops = np.fromiter((stop_words.get(w, 0) for w in words), np.uint64, len(words))
     facts[:, 2] = lengths.astype(np.uint64) << np.uint64(16) | kinds.astype(np.uint64) << np.uint64(
         8) | stops
     return facts
 
 
-def character_kinds(codes: np.ndarray) -> np.ndarray:
-    """Return the bits of each code point, uint8 [n]; Python is asked once for each distinct one."""
-    distinct, at = np.unique(codes, return_inverse=True)
-    kinds = [(SYMBOL_FREE if chr(c) not in PUNCTUATION else 0)
-             | (ALPHABETIC if chr(c).isalpha() else 0) for c in distinct.tolist()]
-    return np.array(kinds, np.uint8)[at]
+@functools.cache
+def character_kinds() -> np.ndarray:
+    """Return the bits of each code point, uint8 [1114112]: 0.2 s and 1 MB, once a process."""
+    codes = map(chr, range(sys.maxunicode + 1))
+    kinds = np.fromiter(map(str.isalpha, codes), np.uint8, sys.maxunicode + 1) * ALPHABETIC
+    kinds |= SYMBOL_FREE
+    kinds[[ord(c) for c in PUNCTUATION]] &= ~np.uint8(SYMBOL_FREE)
+    return kinds
 
 
 def select(words: Words, documents: np.ndarray) -> Words:

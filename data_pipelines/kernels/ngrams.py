@@ -103,7 +103,7 @@ def repeated(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def first_best(documents: np.ndarray, *ranks: np.ndarray) -> np.ndarray:
-    """Return for each document that occurs the place of its least, by the first rank, then the next."""
+    """Return the place of each document's least, by the first rank, then by the next."""
     order = np.lexsort((*ranks[::-1], documents))
     ranked = documents[order]
     return order[np.flatnonzero(np.diff(ranked, prepend=-1))]
