@@ -13,7 +13,7 @@ import array
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ Split = Callable[[Sequence[str]], Sequence[Sequence[str]]]
 SYMBOL_FREE, ALPHABETIC = 1, 2          # bits of Words.kinds
 FULL = 1 << 20                          # distinct chunks kept: about 250 MB
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")   # Gopher's eight
+STOP_BITS = {word: 1 << i for i, word in enumerate(STOP_WORDS)}
 
 
 class Words(NamedTuple):
@@ -64,17 +65,16 @@ class Numbers(dict):
 class Lexicon:
     """A cache of chunks and their words; the owner keeps one for many batches."""
 
-    def __init__(self, split: Split | None = None, stop_words: Sequence[str] = STOP_WORDS,
+    def __init__(self, split: Split | None = None, fold: Callable[[str], str] = str,
                  full: int = FULL):
         """Start empty.
 
         Args:
             split: from chunks to words; None: a chunk is a word.
-            stop_words: at most 8.
+            fold: what is done to a word before it is compared with stop words.
             full: distinct chunks from which the cache starts anew before the next batch.
         """
-        self._split, self._full = split, full
-        self._stop_words = {word: 1 << i for i, word in enumerate(stop_words)}
+        self._split, self._fold, self._full = split, fold, full
         self._clear()
 
     def _clear(self) -> None:
@@ -112,20 +112,19 @@ class Lexicon:
                 self._members.extend(map(self._words.__getitem__, members))
                 self._first.append(len(self._members))
             words = self._words.since(known)
-        self._facts.frombytes(measure(words, self._stop_words).tobytes())
+        self._facts.frombytes(measure(words, self._fold).tobytes())
 
     def _expand(self, chunks: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of words and where documents start among them, of those of chunks."""
         first = np.frombuffer(self._first, np.int64)
-        counts = np.diff(first)[chunks] if len(chunks) > len(first) else (
-            first[chunks + 1] - first[chunks])
+        counts = first[chunks + 1] - first[chunks]
         ends = np.zeros(len(chunks) + 1, np.int64)
         np.cumsum(counts, out=ends[1:])
         places = np.repeat(first[chunks] - ends[:-1], counts) + np.arange(ends[-1])
         return np.frombuffer(self._members, np.int64)[places], ends[starts]
 
 
-def measure(words: Sequence[str], stop_words: Mapping[str, int]) -> np.ndarray:
+def measure(words: Sequence[str], fold: Callable[[str], str] = str) -> np.ndarray:
     """Return uint64 [n, 3]: hash, power, and length << 16 | kind << 8 | stop word of each word."""
     facts = np.zeros((len(words), 3), np.uint64)
     if not len(words):
@@ -141,7 +140,7 @@ def measure(words: Sequence[str], stop_words: Mapping[str, int]) -> np.ndarray:
     facts[:, 0] = np.add.reduceat(values * powers[behind], starts)
     facts[:, 1] = powers[lengths]
     kinds = np.bitwise_or.reduceat(character_kinds()[codes], starts)
-    stops = np.fromiter((stop_words.get(w, 0) for w in words), np.uint64, len(words))
+    stops = np.fromiter((STOP_BITS.get(fold(w), 0) for w in words), np.uint64, len(words))
     facts[:, 2] = lengths.astype(np.uint64) << np.uint64(16) | kinds.astype(np.uint64) << np.uint64(
         8) | stops
     return facts
