@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKDIR ?= quickstart
 
-.PHONY: quickstart test test-all gates bench-env help
+.PHONY: quickstart test test-all gates bench-env bench-env-curate help
 help:
 	@echo "make quickstart   raw text to a served model, in about six minutes on two CPU cores"
 	@echo "make test         linter, import contracts and tests, in under twelve minutes"
 	@echo "make test-all     the slow tests too"
 	@echo "make gates        is every vision method better than not learning (DATA=folder of CIFAR-10)"
 	@echo "make bench-env    the peers of tools/bench, in an environment of their own"
+	@echo "make bench-env-curate    those of tools/bench/curate_*.py, in another"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("ssljax needs Python 3.11 or newer; this is %s. Use: make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -55,4 +56,14 @@ bench-env: .bench-env/.done
 	@echo "Installing PyTorch and transformers in .bench-env ..."
 	@$(PYTHON) -m venv .bench-env
 	@.bench-env/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< torch transformers numpy
+	@touch $@
+
+bench-env-curate: .bench-env-curate/.done
+
+# datatrove's extras leave out what its filters import, so these are named here.
+.bench-env-curate/.done: tools/bench/curate_constraints.txt
+	@echo "Installing datatrove and spaCy in .bench-env-curate ..."
+	@$(PYTHON) -m venv .bench-env-curate
+	@.bench-env-curate/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< \
+		datatrove spacy regex tldextract pyahocorasick xxhash orjson
 	@touch $@

@@ -1,8 +1,8 @@
 """Sentences of a line as spaCy's Sentencizer counts them, from pieces kept for each chunk.
 
 Its rule (https://spacy.io/api/sentencizer): after a word that ends a sentence, the next word that
-is no punctuation begins another. A chunk moves a counter the same way wherever it stands, so each is
-read by spaCy once. Reads a line, returns a number.
+is no punctuation begins another. A chunk moves a counter the same way wherever it stands, so spaCy
+reads each once. Reads a line, returns a number.
 """
 
 import re

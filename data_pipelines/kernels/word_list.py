@@ -35,7 +35,7 @@ def compile_list(entries: Iterable[str], *, anywhere: bool = False) -> WordList:
 
 
 def find(text: str, listed: WordList) -> tuple[dict[str, int], int]:
-    """Return the entries found and how often, by the alphabet; and the number of the text's words."""
+    """Return entry -> times found, by the alphabet, and the number of the text's words."""
     lowered = text.lower()
     runs = WORD.findall(lowered)
     found = dict.fromkeys(listed.words.intersection(runs), 0)

@@ -36,9 +36,10 @@ def make(*, domains: str = "", urls: str = "", words: str = "", soft_words: str 
     if not any((domains, urls, words, soft_words, subwords)):
         raise ConfigError("url_lists: no list; give the path of at least one of domains, urls, "
                           "words, soft_words and subwords.")
+    # An entry without a letter or digit of ASCII is nothing squeezed, and stands in every address.
     lists = Lists(frozenset(host.lower() for host in read_list(domains)),
-                  frozenset(read_list(urls)), frozenset(map(squeeze, read_list(words))),
-                  frozenset(map(squeeze, read_list(soft_words))),
+                  frozenset(read_list(urls)), frozenset(map(squeeze, read_list(words))) - {""},
+                  frozenset(map(squeeze, read_list(soft_words))) - {""},
                   compile_subwords(read_list(subwords)))
 
     def apply(table: pa.Table) -> pa.Table:
