@@ -6,6 +6,7 @@ a run that was killed continues from `.<name>.work`, which goes when the dataset
 that of one block of documents a worker, and the bytes do not depend on workers or blocks.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -98,8 +99,17 @@ def curate(config: Mapping[str, Any], progress: Report = silent, *, existing: Ex
                 publish(partial, output)
                 shutil.rmtree(work, ignore_errors=True)
                 return manifest
+    clear_work(output)
     progress("unchanged", found.read, found.read, "nothing to do")
     return found
+
+
+def clear_work(output: Path) -> None:
+    """Remove the work of a run that was killed after it had published, unless another works now."""
+    work = sibling(output, "work")
+    if work.exists():
+        with contextlib.suppress(DataError), claim(output):
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def catalog_folder(recipe: Recipe) -> str:
