@@ -1,8 +1,8 @@
 """Cut pages down to their sentences as C4 does, and drop those with too little left or with code.
 
 Raffel et al. 2020 (https://arxiv.org/abs/1910.10683); data_pipelines/kernels/c4.py has the rules
-and the two sets of constants. Reads and returns the table of documents, `text` without the lines that
-are no sentences; a dropped page keeps its text. `detail` is the line or the value measured.
+and the two sets of constants. Reads and returns the table of documents, `text` without the lines
+that are no sentences; a dropped page keeps its text. `detail` is the line or the value measured.
 """
 
 import pyarrow as pa
