@@ -60,7 +60,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def is_run(path: str) -> bool:
-    """Say whether a folder is one that `ssljax pretrain` trained in."""
+    """Say whether a folder is one that `ssljax pretrain` trained in.
+
+    An artefact has a config.json too, that of its model; but only artefacts have a manifest.
+    """
+    if os.path.isfile(f"{path}/manifest.json"):
+        return False
     return os.path.isfile(f"{path}/config.json") or os.path.isdir(f"{path}/checkpoints")
 
 
