@@ -19,7 +19,7 @@ SIZES = {"": (4, 192, 4, 8), "cpu": (2, 128, 2, 3), "cifar10": (8, 384, 4, 8),
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
     c = run(arg, network="vit", epochs={"": 200, "cpu": 10, "cifar10": 500, "imagenet": 100},
-            batch_size={"": 256, "imagenet": 512})
+            batch_size={"": 256, "cpu": 64, "imagenet": 512})
     masks, width, depth, blocks = SIZES[arg]
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
     # A visible block of three by three patches, as in the paper, where as many are visible.

@@ -17,8 +17,8 @@ EPOCHS = {"": 200, "cpu": 10, "cifar10": 1000, "imagenet": 100}
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet" if arg == "cifar10" else "vit", epochs=EPOCHS,
-            batch_size={"": 256, "imagenet": 1024})
+    c = run(arg, network="resnet" if arg in ("cpu", "cifar10") else "vit", epochs=EPOCHS,
+            batch_size={"": 256, "cpu": 128, "imagenet": 1024})
     crops.add_crops(c, arg)
     crops.add_optimizer(c, arg)
     c.objective = dict(name="dino", momentum=crops.momentum(c), hold=0.01,
