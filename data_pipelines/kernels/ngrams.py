@@ -68,7 +68,8 @@ def label(words: Words) -> tuple[np.ndarray, np.ndarray]:
     """Return each word's document, int64 [n], and a random number of that document, uint64 [n]."""
     counts = np.diff(words.starts)
     numbers = np.arange(len(counts))
-    salt = mix((numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(MULTIPLIER))
+    # Mixed twice: once gives the values of characters, whose differences are those of windows too.
+    salt = mix(mix((numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(MULTIPLIER)) ^ ORDERED)
     return np.repeat(numbers, counts), np.repeat(salt, counts)
 
 

@@ -82,10 +82,7 @@ def plain_piece(chunk: str, special: Mapping[str, Any], ends: frozenset[str]) ->
 def ask(chunks: Sequence[str], language: Any, ends: frozenset[str]) -> list[Piece]:
     """Return spaCy's pieces of chunks."""
     with language.memory_zone():
-        try:
-            return cut(language.tokenizer("\n".join(chunks)), ends)
-        except ValueError:              # spaCy's own attribute names, "IS_ALPHA", break its table
-            return [cut_alone(language, chunk, ends) for chunk in chunks]
+        return cut(language.tokenizer("\n".join(chunks)), ends)
 
 
 def cut(document: Any, ends: frozenset[str]) -> list[Piece]:
@@ -99,14 +96,6 @@ def cut(document: Any, ends: frozenset[str]) -> list[Piece]:
         pieces[-1][0].append(text)
         pieces[-1][1].append(END if text in ends else MARK if token.is_punct else INNER)
     return [Piece(tuple(words), tuple(roles)) for words, roles in pieces]
-
-
-def cut_alone(language: Any, chunk: str, ends: frozenset[str]) -> Piece:
-    """Return the piece of a chunk, without the name that spaCy cannot read."""
-    try:
-        return cut(language.tokenizer(chunk), ends)[0]
-    except ValueError:
-        return cut(language.tokenizer(chunk.replace("IS_ALPHA", "")), ends)[0]
 
 
 def spacy_words(chunks: Sequence[str]) -> list[tuple[str, ...]]:
