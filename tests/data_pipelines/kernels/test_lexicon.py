@@ -15,7 +15,8 @@ from data_pipelines.kernels.lexicon import (
 )
 from data_pipelines.kernels.punctuation import PUNCTUATION
 
-TEXTS = ["The cat and the hat, 12 + 3 …", "", "  ünïcode\u00a0naïve\n\n--- 「」 ***  ", "to be\td\ud800d", " "]  # noqa: E501
+TEXTS = ["The cat and the hat, 12 + 3 …", "", "  ünïcode\u00a0naïve\n\n--- 「」 ***  ",
+         "to be\td\ud800d", " "]  # noqa: E501
 
 
 def test_facts_are_those_of_the_strings():

@@ -11,11 +11,15 @@ from data_pipelines.kernels.word_splits import (
     unicode_words,
 )
 
-CHUNKS = """word word, Word. WORD. aB. J. Mr. Mr., (word) "word" (i.e. e.g. don't don't. it's 1999. 12,
-3.5 10km 10km. a.m. a.m.) :-) :) (-: word:) http://a.b/c?d=e. x@y.org -- --word 5-6 well-known
-and/or U.S. U.S.A., C++ #tag $5 5$ €3 naïve naïve. Straße? Привет. مرحبا 日本語。 … ... word... 'tis
-’s it’s gonna cannot Im ºC °C. 3°C. ² x² [1] [edit] "[word]" ((x)) word); IS_ALPHA LEMMA 8D 8) \u00ad
-O_o O.o (O_o) %5 5% a=b a,b a.B word.Word 1,2 1+1 ½ Nov. Nov.? co. co.:""".split()  # noqa: E501, SIM905
+LINES = """
+word word, Word. WORD. aB. J. Mr. Mr., (word) "word" (i.e. e.g. don't don't. it's 1999.
+12, 3.5 10km 10km. a.m. a.m.) :-) :) (-: word:) http://a.b/c?d=e. x@y.org -- --word 5-6
+well-known and/or U.S. U.S.A., C++ #tag $5 5$ €3 naïve naïve. Straße? Привет. مرحبا 日本語。 …
+... word... 'tis ’s it’s gonna cannot Im ºC °C. 3°C. ² x² [1] [edit] "[word]" ((x)) word);
+IS_ALPHA LEMMA 8D 8) \u00ad O_o O.o (O_o) %5 5% a=b a,b a.B word.Word 1,2 1+1 ½ Nov. Nov.?
+co. co.:
+"""
+CHUNKS = LINES.split()
 
 
 @pytest.fixture(scope="module")
