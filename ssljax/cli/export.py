@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export the run and say what was written."""
+    from ssljax.core.wording import count, size
     from ssljax.runs.export import export_run
-    from ssljax.runs.wording import count, size
 
     done = export_run(args.run, args.output, step=args.step, name=args.name)
     programs = ", ".join(f"{name} {size(nbytes)}" for name, nbytes in done["functions"].items())

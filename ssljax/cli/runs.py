@@ -66,7 +66,7 @@ def cells(run: Any) -> dict[str, str]:
 
     from rich.markup import escape
 
-    from ssljax.runs.wording import MISSING, count, digits, duration, size
+    from ssljax.core.wording import MISSING, count, digits, duration, size
 
     style = STYLES.get(run.state, "")
     return {

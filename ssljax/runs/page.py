@@ -11,9 +11,9 @@ from string import Template
 from typing import Any
 
 from ssljax import __version__
-from ssljax.runs.charts import Bar, bar_chart, line_chart, nice_axis
+from ssljax.core.charts import Bar, bar_chart, line_chart, nice_axis, style_sheet
+from ssljax.core.wording import MISSING, count, digits, duration, share, size
 from ssljax.runs.compare import BASELINES, verdict
-from ssljax.runs.wording import MISSING, count, digits, duration, share, size
 
 Figures = Mapping[str, Any]
 STAGES = {"curate": "curate: raw files to token shards", "trial": "trial: how fast is this machine",
@@ -39,7 +39,7 @@ def fill(template: str, **parts: str) -> str:
     """Return a template beside this file with its parts, which are markup, and the style sheet."""
     files = importlib.resources.files(__package__)
     return Template(files.joinpath(template).read_text("utf-8")).substitute(
-        parts, style=files.joinpath("style.css").read_text("utf-8"), version=escape(__version__))
+        parts, style=style_sheet(), version=escape(__version__))
 
 
 def section(title: str, body: str) -> str:

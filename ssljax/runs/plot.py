@@ -9,9 +9,10 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
+from ssljax.core.charts import Curve, Stack, curves_chart, log_axis, nice_axis, stacked_chart
 from ssljax.core.errors import ConfigError
 from ssljax.core.files import write_atomic
-from ssljax.runs.charts import Curve, Stack, curves_chart, log_axis, nice_axis, stacked_chart
+from ssljax.core.wording import MISSING, count, digits, duration, share
 from ssljax.runs.config import flatten
 from ssljax.runs.curves import (
     AXES,
@@ -24,7 +25,6 @@ from ssljax.runs.curves import (
     smooth,
 )
 from ssljax.runs.page import fill, section, table
-from ssljax.runs.wording import MISSING, count, digits, duration, share
 from ssljax.train.ledger import BUCKETS, total_seconds
 
 COLOURS = 6                 # of the style sheet; further runs are dashed

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from ssljax.core.wording import count, digits, duration, share, size
 from ssljax.runs.compare import against, verdict
-from ssljax.runs.wording import count, digits, duration, share, size
 
 
 def spaced(text):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ssljax.runs.charts import (
+from ssljax.core.charts import (
     Bar,
     Curve,
     Stack,
@@ -18,7 +18,7 @@ from ssljax.runs.charts import (
     step_axis,
     thin,
 )
-from ssljax.runs.wording import digits
+from ssljax.core.wording import digits
 
 
 @pytest.mark.parametrize(("low", "high", "ticks"), [

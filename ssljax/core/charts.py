@@ -5,12 +5,13 @@ labels are text beside it, so that they stay as large on a phone as on a desk, a
 """
 
 import bisect
+import importlib.resources
 import math
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from ssljax.runs.wording import count, share
+from ssljax.core.wording import count, share
 
 WIDTH, HEIGHT = 1000, 400            # of the SVG's own coordinates
 POINTS = 400                         # most points of a line; more are averaged in groups
@@ -71,6 +72,11 @@ class Bar(NamedTuple):
     note: str = ""
     style: str = ""
     interval: tuple[float, float] | None = None
+
+
+def style_sheet() -> str:
+    """Return the style sheet that the charts and their pages are drawn with."""
+    return importlib.resources.files(__package__).joinpath("style.css").read_text("utf-8")
 
 
 def nice_axis(low: float, high: float, *, ticks: int = 5) -> Axis:
