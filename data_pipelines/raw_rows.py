@@ -68,11 +68,18 @@ def row(record: Raw, text: str) -> dict[str, Any]:
     """Return the row of a record's text, with its own licence and URL where it has them."""
     fields = record.payload if isinstance(record.payload, dict) else record.fields
     own = {"licence": fields.get("licence") or fields.get("license"), "url": fields.get("url")}
-    return {"source": record.source, "row": record.row, "text": text} | {
+    return {**place(record), "text": text} | {
         name: value for name, value in own.items() if isinstance(value, str) and value}
 
 
 def bad(record: Raw, reason: str, detail: str) -> dict[str, Any]:
     """Return a row that is dropped as it is read."""
-    return {"source": record.source, "row": record.row, "text": "", "dropped": reason,
-            "detail": detail}
+    url = record.fields.get("url")
+    return {**place(record), "text": "", "dropped": reason, "detail": detail} | (
+        {"url": url} if isinstance(url, str) else {})
+
+
+def place(record: Raw) -> dict[str, Any]:
+    """Return where a record lies."""
+    return {"source": record.source, "row": record.row,
+            "offset": record.offset if record.offset >= 0 else None}

@@ -23,6 +23,8 @@ SCHEMA = pa.schema([
     ("id", pa.string()),            # 16 hexadecimal digits, a hash of source and row
     ("source", pa.string()),        # path relative to the input, with forward slashes
     ("row", pa.int64()),            # line of a .jsonl file from 0; 0 elsewhere
+    ("offset", pa.int64()),         # byte of the source where the row begins; null: unknown
+    ("url", pa.string()),           # address it was fetched from, where there is one
     ("text", pa.large_string()),    # empty where it could not be read
     ("licence", pa.string()),
     ("dropped", pa.string()),       # null: kept so far; else the reason
@@ -42,8 +44,8 @@ def documents(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Return the table of newly read rows, each its own cluster.
 
     Args:
-        rows: with "source", "row", "text", "licence", and where it was dropped "dropped" and
-            "detail".
+        rows: with "source", "row", "text", "licence", where they are known "offset" and "url", and
+            where it was dropped "dropped" and "detail".
     """
     ids = [document_id(r["source"], r["row"]) for r in rows]
     full = [{**r, "id": i, "cluster": i} for r, i in zip(rows, ids, strict=True)]
