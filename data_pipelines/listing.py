@@ -1,6 +1,7 @@
 """Which files of a folder a recipe reads, before any is opened.
 
-Reads a folder recursively; returns the table of its readable files and what was passed over.
+Reads a folder, or a URL of one by fsspec, recursively; returns the table of its readable files and
+what was passed over.
 Two listings are equal where paths, sizes and modification times are: then curation is skipped.
 """
 
@@ -9,17 +10,24 @@ import json
 import os
 import sysconfig
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from ssljax.core.errors import DataError
+from ssljax.core.rng import hash64
 
-CRAWLED = (".warc", ".arc", ".wet", ".pdf", ".parquet")     # read by data_pipelines/readers
-SUFFIXES = (".txt", ".md", ".rst", ".py", ".html", ".jsonl", *CRAWLED)
+ARCHIVES = (".warc", ".arc", ".wet")
+PACKED = (".gz", ".lz4", ".zst")        # the last two of web archives alone
+# Read by data_pipelines/readers.
+CRAWLED = (*ARCHIVES, ".pdf", ".parquet", ".arrow", ".csv", ".tsv", ".zip", ".tar", ".tgz")
+CODE = (".py", ".js", ".ts", ".java", ".c", ".h", ".cc", ".cpp", ".hpp", ".cs", ".go", ".rs", ".rb",
+        ".php", ".sh", ".sql", ".jl", ".r", ".scala", ".kt", ".swift", ".lua", ".pl")
+SUFFIXES = (".txt", ".md", ".rst", ".html", ".htm", ".jsonl", ".ndjson", *CODE, *CRAWLED)
 SKIPPED_FOLDERS = ("site-packages", "dist-packages", "__pycache__")
+EXPECTED = f"expected a folder of {' '.join(SUFFIXES)} files (or these with .gz)"
 SCHEMA = pa.schema([("source", pa.string()), ("size", pa.int64()), ("mtime_ns", pa.int64())])
 
 
@@ -54,32 +62,79 @@ def list_files(folder: str, *, without: Sequence[str] = ()) -> Listing:
     """List the readable files below `folder`, without hidden and installed ones.
 
     Args:
-        folder: where to look; links to folders are not followed.
+        folder: path or URL of where to look; links to folders are not followed.
         without: folders to leave out, such as the output.
 
     Raises:
         DataError: no such folder, it cannot be read, or it has no file of a known kind.
     """
+    if is_url(folder):
+        found = list_url(folder)
+        return chosen(folder, {f: found[f] for f in found}, {})
     try:
         os.listdir(folder)
     except OSError as err:
-        raise DataError(f"Input {folder} cannot be read: {err.strerror}; expected a folder of "
-                        f"{' '.join(SUFFIXES)} files (or these with .gz).") from err
+        raise DataError(f"Input {folder} cannot be read: {err.strerror}; {EXPECTED}.") from err
     files, unreadable = walk(Path(folder), [Path(w).resolve() for w in without])
-    taken = [f for f in files if suffix(f) in SUFFIXES]
-    ignored = Counter(suffix(f) or "no suffix" for f in files if suffix(f) not in SUFFIXES)
+    return chosen(folder, {source(f, folder): stat(f) for f in files},
+                  {source(f, folder): stat(f) for f in unreadable})
+
+
+def chosen(folder: str, files: Mapping[str, dict[str, int]],
+           unreadable: Mapping[str, dict[str, int]]) -> Listing:
+    """Return the listing of the files that some reader takes, and of what cannot be listed.
+
+    Raises:
+        DataError: there are none.
+    """
+    taken = {f: about for f, about in files.items() if suffix(PurePath(f)) in SUFFIXES}
+    ignored = Counter(suffix(PurePath(f)) or "no suffix" for f in files if f not in taken)
     if not taken:
         seen = ", ".join(f"{n} {s}" for s, n in ignored.most_common(5)) or "no files"
-        raise DataError(f"Input {folder} has nothing to read: found {seen}; expected "
-                        f"{' '.join(SUFFIXES)} files (or these with .gz).")
-    rows = [{"source": source(f, folder), **stat(f)} for f in sorted(taken + unreadable)]
+        raise DataError(f"Input {folder} has nothing to read: found {seen}; {EXPECTED}.")
+    rows = [{"source": f, **about} for f, about in sorted({**taken, **unreadable}.items())]
     return Listing(pa.Table.from_pylist(rows, schema=SCHEMA), dict(sorted(ignored.items())))
 
 
-def suffix(path: Path) -> str:
-    """Return the lower-case suffix that decides how a file is read, .gz aside."""
-    path = path.with_suffix("") if path.suffix.lower() == ".gz" else path
-    return path.suffix.lower()
+def is_url(path: str) -> bool:
+    """Say whether a path is a URL, which fsspec opens."""
+    return "://" in path
+
+
+def inside(folder: str, source: str) -> str | Path:
+    """Return where a listed file lies, as `readers.opening.opened` takes it."""
+    return f"{folder.rstrip('/')}/{source}" if is_url(folder) else Path(folder) / source
+
+
+def list_url(folder: str) -> dict[str, dict[str, int]]:
+    """Return the size and time of each file below a URL, by its path from there.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
+    import fsspec  # 40 ms to import, and local folders have no need of it
+    try:
+        files, root = fsspec.url_to_fs(folder)
+        found = files.find(root, detail=True)
+    except (OSError, ValueError, ImportError) as err:
+        raise DataError(f"Input {folder} cannot be read: {err}; {EXPECTED}.") from err
+    return {name[len(root.rstrip("/")) + 1:]: {"size": about.get("size") or 0,
+                                               "mtime_ns": changed(about)}
+            for name, about in found.items()}
+
+
+def changed(about: Mapping[str, Any]) -> int:
+    """Return what stands for the time of a change: stores tell a time, an ETag, or nothing."""
+    known = next((about[n] for n in ("mtime", "LastModified", "last_modified", "created", "ETag",
+                                     "md5Hash") if about.get(n) is not None), 0)
+    known = known.timestamp() if hasattr(known, "timestamp") else known
+    return int(known * 1e9) if isinstance(known, int | float) else hash64("changed", known) >> 1
+
+
+def suffix(path: PurePath) -> str:
+    """Return the lower-case suffix that decides how a file is read, a compressor's aside."""
+    last, inner = path.suffix.lower(), PurePath(path.stem).suffix.lower()
+    return inner if last == ".gz" or last in PACKED and inner in ARCHIVES else last
 
 
 def source(path: Path, folder: str) -> str:

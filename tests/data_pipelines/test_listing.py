@@ -19,11 +19,11 @@ def sources(folder, **kwargs):
 
 
 def test_known_kinds_are_taken_in_order_and_others_counted(tmp_path):
-    taken = ["a.md", "b.TXT", "c/d.rst.gz", "c/e.py", "f.html", "g.jsonl.gz"]
-    fill(tmp_path, *reversed(taken), "x.docx", "y.docx", "Makefile", "z.tar.gz")
+    taken = ["a.md", "b.TXT", "c/d.rst.gz", "c/e.py", "f.html", "g.jsonl.gz", "z.tar.gz"]
+    fill(tmp_path, *reversed(taken), "x.docx", "y.docx", "Makefile", "z.tar.xz")
     listing = list_files(str(tmp_path))
     assert listing.files["source"].to_pylist() == taken
-    assert listing.ignored == {".docx": 2, ".tar": 1, "no suffix": 1}
+    assert listing.ignored == {".docx": 2, ".xz": 1, "no suffix": 1}
     assert listing.bytes == sum(map(len, taken))
 
 
@@ -56,7 +56,7 @@ def test_a_broken_link_and_a_name_that_is_not_utf8_are_listed_as_unreadable(tmp_
 
 
 @pytest.mark.parametrize("names, says", [
-    ([], "nothing to read: found no files"), (["x.docx"], "found 1 .docx; expected .txt .md")])
+    ([], "nothing to read: found no files"), (["x.docx"], "found 1 .docx; expected a folder of .txt")])
 def test_a_folder_with_nothing_to_read_says_what_it_has(tmp_path, names, says):
     fill(tmp_path, *names)
     with pytest.raises(DataError, match=says):
@@ -80,3 +80,19 @@ def test_the_default_input_is_real_and_present():
 def test_the_suffix_looks_through_gz(tmp_path):
     assert suffix(tmp_path / "a.JSONL.GZ") == ".jsonl"
     assert suffix(tmp_path / "a.gz") == ""
+    assert suffix(tmp_path / "a.warc.lz4") == ".warc"
+    assert suffix(tmp_path / "a.txt.lz4") == ".lz4"
+
+
+def test_a_url_is_listed_by_size_and_time_as_a_folder_is():
+    import fsspec
+    files = fsspec.filesystem("memory")
+    files.pipe({"/listed/b/c.txt": b"five5", "/listed/a.jsonl": b"{}", "/listed/x.docx": b""})
+    listing = list_files("memory://listed")
+    assert listing.files["source"].to_pylist() == ["a.jsonl", "b/c.txt"]
+    assert listing.files["size"].to_pylist() == [2, 5] and listing.ignored == {".docx": 1}
+    before = listing.hash
+    files.pipe("/listed/a.jsonl", b"[]")
+    assert list_files("memory://listed").hash != before
+    with pytest.raises(DataError, match="nothing to read"):
+        list_files("memory://nowhere")

@@ -30,7 +30,7 @@ def shingles(text):
 def judged():
     import pyarrow as pa
     listing = pa.table({"source": ["web_docs.jsonl.gz"]})
-    table = normalise.make()(read_files.make(input=str(FOLDER))(listing))
+    table = normalise.make()(pa.concat_tables(read_files.make(input=str(FOLDER))(listing)))
     table = near_duplicates.make()(exact_duplicates.make()(table))
     with gzip.open(FOLDER / "web_docs.jsonl.gz") as file:
         names = [json.loads(line)["id"] for line in file]

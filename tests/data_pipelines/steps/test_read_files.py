@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 
+import pyarrow as pa
 import pytest
 
 from data_pipelines.listing import list_files
@@ -16,7 +17,8 @@ def read(tmp_path):
         for name, content in files.items():
             data = content if isinstance(content, bytes) else content.encode()
             (tmp_path / name).write_bytes(data)
-        table = read_files.make(input=str(tmp_path), **kwargs)(list_files(str(tmp_path)).files)
+        table = pa.concat_tables(read_files.make(input=str(tmp_path), **kwargs)(
+            list_files(str(tmp_path)).files))
         return {(r["source"], r["row"]): r for r in table.to_pylist()}
 
     return run
