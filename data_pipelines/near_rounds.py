@@ -12,6 +12,7 @@ Each sees one partition, which has all records of a key; memory is that of one p
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +24,8 @@ from data_pipelines.kernels.minhash import Shingles
 from data_pipelines.kernels.words import mix
 from data_pipelines.verdicts import verdicts
 
-FACTS = np.dtype([("quality", np.float64), ("length", np.int64), ("id", "S16"),
-                  ("sampled", np.int64)])
-CHUNK = 4096                   # pairs verified at a time: 10 MB of shingles, 4 of signatures
+FACTS = np.dtype([("quality", np.float64), ("length", np.int64), ("id", "S16")])
+CHUNK = 1 << 14                # pairs verified at a time: 40 MB of shingles, 16 of signatures
 JUDGED = ("quality", "length", "id")
 
 
@@ -44,85 +44,108 @@ def candidates(channels: Channels, context: Context) -> Channels:
     """Return pairs that agree in a band (shared 0), and that share rare shingles (how many)."""
     del context
     alike = band_candidates(channels["bands"])
-    inside, shared = sketch_candidates(channels["sketch"])
-    pairs = np.concatenate([alike, inside])
-    shared = np.concatenate([np.zeros(len(alike), np.int64), shared])
+    inside, shared, smaller = sketch_candidates(channels["sketch"])
+    pairs, none = np.concatenate([alike, inside]), np.zeros(len(alike), np.int64)
     return {"pairs": pa.table({"key": row_keys(pairs[:, 0]), "a": pairs[:, 0], "b": pairs[:, 1],
-                               "shared": shared})}
+                               "shared": np.concatenate([none, shared]),
+                               "smaller": np.concatenate([none, smaller])})}
 
 
 def band_candidates(records: pa.Table) -> np.ndarray:
     """Return the pairs of a partition's buckets, smaller row first, int64 [n, 2]."""
-    rows, first, at = np.unique(records["row"].to_numpy(), return_index=True, return_inverse=True)
-    ranked = np.lexsort((rows, records["preference"].to_numpy()[first]))
+    keys = records["key"].to_numpy()
+    order = np.argsort(keys, kind="stable")
+    some = order[bands.repeated(keys[order])]      # most keys are alone; the rest is a fifth
+    rows, first, at = np.unique(records["row"].to_numpy()[some], return_index=True,
+                                return_inverse=True)
+    ranked = np.lexsort((rows, records["preference"].to_numpy()[some][first]))
     rank = np.empty(len(rows), np.int64)
     rank[ranked] = np.arange(len(rows))
-    pairs = bands.band_pairs(records["key"].to_numpy(), records["following"].to_numpy(), rank[at])
+    pairs = bands.band_pairs(keys[some], records["following"].to_numpy()[some], rank[at])
     return np.sort(rows[ranked][pairs], axis=1)
 
 
-def sketch_candidates(records: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Return pairs of rows that share shingles few documents have, and how many, int64 [n]."""
-    keys, rows = records["key"].to_numpy(), records["row"].to_numpy()
+def sketch_candidates(records: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pairs of rows that share shingles few documents have, and how many, int64 [n].
+
+    The last is how many were sampled of the document that has fewer.
+    """
+    keys, rows = (records[n].to_numpy() for n in ("key", "row"))
     order = np.lexsort((rows, keys))
-    keys, rows = keys[order], rows[order]
-    new = np.append(True, keys[1:] != keys[:-1])[:len(keys)]
-    first = np.flatnonzero(new)
-    size = np.repeat(np.diff(np.append(first, len(keys))), np.diff(np.append(first, len(keys))))
-    rare = (size > 1) & (size <= bands.WINDOW)
-    return containment.tally([*bands.neighbours(keys[rare], rows[rare])])
+    keys = keys[order]
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[:len(keys)])
+    size = np.diff(np.append(first, len(keys)))
+    rare = np.repeat((size > 1) & (size <= bands.WINDOW), size)
+    keys, order = keys[rare], order[rare]
+    pairs, shared = containment.tally([*bands.neighbours(keys, rows[order])])
+    known, at = np.unique(rows[order], return_index=True)
+    counts = records["sampled"].to_numpy()[order[at]]
+    return pairs, shared, counts[np.searchsorted(known, pairs)].min(axis=1)
 
 
 def verify(channels: Channels, context: Context, *, least: float) -> Channels:
     """Return the pairs of which the smaller shares `least` of its shingles, counted exactly."""
-    pairs, shared, banded = merge(channels["pairs"])
-    parts = [verify_chunk(pairs[i:i + CHUNK], shared[i:i + CHUNK], banded[i:i + CHUNK], context,
-                          least) for i in range(0, max(1, len(pairs)), CHUNK)]
-    edges = pa.concat_tables(parts)
+    found = merge(channels["pairs"])
+    promising = np.concatenate([np.empty((0, 2), np.int64), *(
+        found.pairs[i:i + CHUNK][promise(Found(*(f[i:i + CHUNK] for f in found)), context, least)]
+        for i in range(0, len(found.pairs), CHUNK))])
+    edges = pa.concat_tables([measure(promising[i:i + CHUNK], context, least)
+                              for i in range(0, max(1, len(promising)), CHUNK)])
     a, b = edges["a"].to_numpy(), edges["b"].to_numpy()
     return {"edges": edges, "links": both(np.stack([a, b], axis=1))}
 
 
-def merge(records: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return distinct pairs in order, their shared shingles, and whether a band found them."""
-    a, b, shared = (records[n].to_numpy() for n in ("a", "b", "shared"))
+class Found(NamedTuple):
+    """Distinct pairs in order, and why each was found.
+
+    pairs:   int64 [n, 2]
+    shared:  int64 [n], sampled shingles that both have
+    smaller: int64 [n], sampled shingles of the one that has fewer; 0 where none is shared
+    banded:  bool [n], a band has found it
+    """
+
+    pairs: np.ndarray
+    shared: np.ndarray
+    smaller: np.ndarray
+    banded: np.ndarray
+
+
+def merge(records: pa.Table) -> Found:
+    """Return what all partitions found of each pair."""
+    a, b, shared, smaller = (records[n].to_numpy() for n in ("a", "b", "shared", "smaller"))
     order = np.lexsort((b, a))
-    pairs, shared = np.stack([a, b], axis=1)[order], shared[order]
+    pairs, shared, smaller = np.stack([a, b], axis=1)[order], shared[order], smaller[order]
     if not len(pairs):
-        return pairs, shared, shared > 0
+        return Found(pairs, shared, smaller, shared > 0)
     first = np.flatnonzero(np.append(True, (pairs[1:] != pairs[:-1]).any(axis=1)))
-    return (pairs[first], np.add.reduceat(shared, first),
-            np.logical_or.reduceat(shared == 0, first))
+    return Found(pairs[first], np.add.reduceat(shared, first),
+                 np.maximum.reduceat(smaller, first), np.logical_or.reduceat(shared == 0, first))
 
 
-def verify_chunk(pairs: np.ndarray, shared: np.ndarray, banded: np.ndarray, context: Context,
-                 least: float) -> pa.Table:
-    """Return the edges among some pairs."""
-    promising = pairs[promise(pairs, shared, banded, context, least)]
-    rows, at = np.unique(promising, return_inverse=True)
+def promise(found: Found, context: Context, least: float) -> np.ndarray:
+    """Say which pairs are worth counting: by signatures, or by the sample they share, bool [n]."""
+    result = (found.shared > 0) & (found.shared >= found.smaller * least / 2)
+    open_pairs = np.flatnonzero(found.banded & ~result)
+    rows, at = np.unique(found.pairs[open_pairs], return_inverse=True)
+    if len(rows):
+        signatures = context.fetch("signed", rows).fixed["signature"]
+        # Four standard deviations of the estimate: one in 30,000 pairs at the threshold is lost.
+        alike = bands.agreement(signatures, at.reshape(-1, 2))
+        result[open_pairs] = alike >= least - 2 / signatures.shape[1]**0.5
+    return result
+
+
+def measure(pairs: np.ndarray, context: Context, least: float) -> pa.Table:
+    """Return the edges among some pairs, from all of their shingles."""
+    rows, at = np.unique(pairs, return_inverse=True)
     at = at.reshape(-1, 2)
     if not len(rows):
-        return edge_table(promising, np.empty(0), np.empty(0, FACTS), at)
+        return edge_table(pairs, np.empty(0), np.empty(0, FACTS), at)
     found = context.fetch("sets", rows)
     sets = Shingles(found.values, found.starts)
     jaccard, contained = exact.similarity(exact.common(sets, at), sets.counts()[at])
     true = contained >= least
-    return edge_table(promising[true], jaccard[true], found.fixed, at[true])
-
-
-def promise(pairs: np.ndarray, shared: np.ndarray, banded: np.ndarray, context: Context,
-            least: float) -> np.ndarray:
-    """Say which pairs are worth counting: by signatures, or by the sample they share, bool [n]."""
-    rows, at = np.unique(pairs, return_inverse=True)
-    if not len(rows):
-        return banded
-    at = at.reshape(-1, 2)
-    known = context.fetch("signed", rows).fixed
-    signatures = known["signature"]
-    # Four standard deviations of the estimate: one in 30,000 pairs at the threshold is lost.
-    alike = bands.agreement(signatures, at) >= least - 2 / signatures.shape[1]**0.5
-    smaller = known["sampled"][at].min(axis=1)
-    return banded & alike | (shared >= np.maximum(1, smaller * least / 2))
+    return edge_table(pairs[true], jaccard[true], found.fixed, at[true])
 
 
 def edge_table(pairs: np.ndarray, jaccard: np.ndarray, known: np.ndarray,

@@ -21,6 +21,7 @@ import pyarrow as pa
 from data_pipelines.kernels.words import Words, find_words, mix
 
 RATIO = np.uint64(0xD1B54A32D192ED03)    # odd; of the polynomial that joins the words of a run
+PIECE = 1 << 15                          # words joined at a time: they stay in the cache
 EMPTY = np.uint32(2**32 - 1)             # every column of a document without shingles
 
 
@@ -67,14 +68,23 @@ def run_hashes(found: Words, words: int) -> Shingles:
     counts = np.diff(found.starts)
     runs = np.where(counts > 0, np.maximum(1, counts - words + 1), 0)
     at = ranges(found.starts[:-1], runs)
-    padded = np.append(found.hashes, np.zeros(words, np.uint64))
-    joined = np.zeros(len(found.hashes), np.uint64)
-    for i in range(words):        # a polynomial in the word hashes, modulo 2^64
-        joined = joined * RATIO + padded[i:i + len(joined)]
-    for document in np.flatnonzero((counts > 0) & (counts < words)):
-        joined[found.starts[document]] = polynomial(
-            found.hashes[found.starts[document]:found.starts[document + 1]])
-    return Shingles(mix(joined[at]), np.append(0, np.cumsum(runs)))
+    joined = np.concatenate([np.empty(0, np.uint64), *(
+        join(found.hashes[i:i + PIECE + words - 1], words)[:PIECE]
+        for i in range(0, len(found.hashes), PIECE))])
+    short = np.flatnonzero((counts > 0) & (counts < words))
+    joined[found.starts[short]] = mix(np.array([polynomial(
+        found.hashes[found.starts[d]:found.starts[d + 1]]) for d in short], np.uint64))
+    return Shingles(joined[at], np.append(0, np.cumsum(runs)))
+
+
+def join(hashes: np.ndarray, words: int) -> np.ndarray:
+    """Return a hash of each word and those after it: a polynomial in theirs, modulo 2^64."""
+    padded = np.append(hashes, np.zeros(words, np.uint64))
+    joined = padded[:len(hashes)].copy()
+    for i in range(1, words):
+        joined *= RATIO
+        joined += padded[i:i + len(joined)]
+    return mix(joined)
 
 
 def polynomial(hashes: np.ndarray) -> np.uint64:

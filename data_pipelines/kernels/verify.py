@@ -24,24 +24,27 @@ def common(shingles: Shingles, pairs: np.ndarray) -> np.ndarray:
             once.
     """
     result = np.zeros(len(pairs), np.int64)
-    counts = shingles.counts()
-    for start, stop in groups(pairs[:, 0], counts[pairs[:, 1]]):
-        own, partners = shingles.of(pairs[start, 0]), pairs[start:stop, 1]
-        if not len(own):
-            continue
-        sought = shingles.hashes[ranges(shingles.starts[partners], counts[partners])]
-        found = own[np.minimum(np.searchsorted(own, sought), len(own) - 1)] == sought
-        ends = np.cumsum(counts[partners])
+    counts = shingles.counts()[pairs[:, 1]]
+    for start, stop in blocks(counts):
+        some = pairs[start:stop]
+        sought = shingles.hashes[ranges(shingles.starts[some[:, 1]], counts[start:stop])]
+        ends = np.append(0, np.cumsum(counts[start:stop]))
+        found = np.zeros(len(sought), bool)
+        firsts = [0, *(np.flatnonzero(np.diff(some[:, 0])) + 1).tolist(), len(some)]
+        for first, last in itertools.pairwise(firsts):
+            own, theirs = shingles.of(some[first, 0]), slice(ends[first], ends[last])
+            if len(own):
+                places = own.searchsorted(sought[theirs])
+                found[theirs] = own.take(places, mode="clip") == sought[theirs]
         hits = np.append(0, np.cumsum(found))
-        result[start:stop] = hits[ends] - hits[ends - counts[partners]]
+        result[start:stop] = np.diff(hits[ends])
     return result
 
 
-def groups(first: np.ndarray, sizes: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield ranges of equal `first`, none of more than a BLOCK of sizes unless it is one pair."""
-    blocks = np.cumsum(sizes) // BLOCK
-    new = np.flatnonzero((np.diff(first) != 0) | (np.diff(blocks) != 0)) + 1
-    yield from itertools.pairwise([0, *new.tolist(), len(first)] if len(first) else [])
+def blocks(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield ranges of pairs, none of more than about a BLOCK of sizes unless it is one pair."""
+    new = np.flatnonzero(np.diff(np.cumsum(sizes) // BLOCK)) + 1
+    yield from itertools.pairwise([0, *new.tolist(), len(sizes)] if len(sizes) else [])
 
 
 def similarity(shared: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -89,13 +89,15 @@ def piece_words(data: np.ndarray, start: int, stop: int,
     last = np.append(last, len(some))[:len(first)]
     powers, inverses = power_tables(2 * PIECE)
     sums = np.zeros(len(some) + 1, np.uint64)
-    np.cumsum(BYTES[some] * powers[:len(some)], out=sums[1:])
+    scattered = BYTES.take(some)              # half the time of BYTES[some]
+    scattered *= powers[:len(some)]
+    np.cumsum(scattered, out=sums[1:])
     return mix((sums[last] - sums[first]) * inverses[first]), first + start
 
 
 def byte_kinds(data: np.ndarray) -> np.ndarray:
     """Return the kind of character that each byte is part of, uint8 [n]."""
-    kinds = KINDS[data]
+    kinds = KINDS.take(data)
     if kinds[0] == CONTINUATION:
         kinds[0] = GAP                        # the rest of a character that was cut
     waiting = np.flatnonzero(kinds == CONTINUATION)

@@ -73,20 +73,16 @@ def emit(table: pa.Table, first: int, *, words: int, columns: int, band: int,
     made = signatures(sets, columns)
     known = facts(table, rows, quality)
     numbers = rows + first
-    sketch, known["sampled"] = sketches(sets, numbers)
     nothing = np.zeros(len(rows) + 1, np.int64)
-    signed = np.empty(len(rows), [*known.dtype.descr, ("signature", np.uint32, (columns,))])
-    signed["signature"] = made
-    for field in known.dtype.names:
-        signed[field] = known[field]
+    signed = made.view([("signature", np.uint32, (columns,))]).reshape(-1)
     return {"bands": band_records(bands.band_keys(made, band), numbers, preference(known)),
-            "sketch": sketch, "repeats": repeats(table, first),
+            "sketch": sketches(sets, numbers), "repeats": repeats(table, first),
             "signed": Rows(numbers, signed, np.empty(0, np.uint64), nothing),
             "sets": Rows(numbers, known, sets.hashes, sets.starts)}
 
 
 def facts(table: pa.Table, rows: np.ndarray, quality: str) -> np.ndarray:
-    """Return what decides between survivors, of each row, and room for a count.
+    """Return what decides between survivors, of each row.
 
     Raises:
         ConfigError: no column of that name.
@@ -126,12 +122,13 @@ def band_records(keys: np.ndarray, numbers: np.ndarray, preferred: np.ndarray) -
                      "row": np.tile(numbers, count), "preference": np.tile(preferred, count)})
 
 
-def sketches(sets: containment.Shingles, numbers: np.ndarray) -> tuple[pa.Table, np.ndarray]:
-    """Return the sampled shingles of the documents, and how many each has, int64 [documents]."""
+def sketches(sets: containment.Shingles, numbers: np.ndarray) -> pa.Table:
+    """Return the sampled shingles of the documents, and how many its document has."""
     sampled = sets.hashes % np.uint64(containment.SAMPLED) == 0
     owners = np.repeat(np.arange(len(numbers)), sets.counts())[sampled]
-    return (pa.table({"key": sets.hashes[sampled], "row": numbers[owners]}),
-            np.bincount(owners, minlength=len(numbers)))
+    counts = np.bincount(owners, minlength=len(numbers))
+    return pa.table({"key": sets.hashes[sampled], "row": numbers[owners],
+                     "sampled": counts[owners]})
 
 
 def repeats(table: pa.Table, first: int) -> pa.Table:

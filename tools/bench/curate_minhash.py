@@ -5,11 +5,12 @@
 
 Every contestant reads JSON lines, makes signatures, finds candidates, settles them and writes the
 survivors, in a process of its own whose CPU-seconds (user and system, children included) count from
-its start. DIR has web_docs.jsonl.gz and near_duplicate_pairs.jsonl.gz: recall is the share of these
-pairs of which a side was removed; precision is judged by word 5-grams of a regular expression
-between what was removed and its survivor. Then --times as many documents, every copy of the corpus
-in an alphabet of its own, under a hard limit of memory. datatrove runs from .bench-env-curate on
-the first --peer-documents. Ratios above 1 mean ours is better.
+its start. Ours is the engine with the step `near_duplicates`, its tasks committed as in a recipe.
+DIR has web_docs.jsonl.gz and near_duplicate_pairs.jsonl.gz: recall is the share of these pairs of
+which a side was removed; precision is judged by word 5-grams of a regular expression between what
+was removed and its survivor. Then --times as many documents, every copy of the corpus in an
+alphabet of its own, under a hard limit of memory. datatrove runs from .bench-env-curate on the
+first --peer-documents. Ratios above 1 mean ours is better.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import os
 import platform
 import re
 import resource
+import shutil
 import string
 import subprocess
 import sys
@@ -32,11 +34,14 @@ import numpy as np
 import pyarrow as pa
 import rounds
 
-from data_pipelines.deduplication import find_copies
+from data_pipelines.engine.engine import Engine, Given
+from data_pipelines.steps import near_duplicates
+from data_pipelines.table import document_id, documents
 
 ROOT = Path(__file__).parents[2]
 PEER_PYTHON = ROOT / ".bench-env-curate" / "bin" / "python"
 BATCH = 2000                   # documents
+SOURCE = "corpus.jsonl"
 BINS = ((0.9, 1.01), (0.8, 0.9), (0.7, 0.8))
 # The four jobs of https://github.com/huggingface/datatrove/blob/main/examples/minhash_deduplication.py
 # one after the other in one process.
@@ -68,26 +73,34 @@ class Cost(NamedTuple):
 
 
 def read_tables(path: str) -> Iterator[pa.Table]:
-    """Yield what is needed of the documents of a JSON-lines file, BATCH at a time."""
+    """Yield the documents of a JSON-lines file, BATCH at a time."""
     with open(path, "rb") as file:
-        while lines := list(itertools.islice(file, BATCH)):
-            rows = list(map(json.loads, lines))
-            yield pa.table({"id": pa.array([r["id"] for r in rows], pa.string()),
-                            "text": pa.array([r["text"] for r in rows], pa.large_string()),
-                            "dropped": pa.nulls(len(rows), pa.string())})
+        for first in itertools.count(0, BATCH):
+            lines = list(itertools.islice(file, BATCH))
+            if not lines:
+                return
+            yield documents([{"source": SOURCE, "row": first + n, "licence": "unknown",
+                              "text": json.loads(line)["text"]} for n, line in enumerate(lines)])
 
 
 def deduplicate(source: str, folder: str) -> None:
     """Write the survivors of a JSON-lines file, and what became of the others."""
-    copies = find_copies(read_tables(source), Path(folder) / "shingles")
+    work = Path(folder) / "work"
+    engine = Engine(work)
+    blocks = engine.read(Given(lambda files: read_tables(source), "read"),
+                         [pa.table({"source": [SOURCE], "size": [0]})], "")
+    blocks = engine.grouped(blocks, Given(near_duplicates.make(), "near_duplicates"), "")
     with open(source, "rb") as lines, open(f"{folder}/kept.jsonl", "wb") as out, \
             open(f"{folder}/dropped.jsonl", "w") as dropped:
-        for row, (line, survivor) in enumerate(zip(lines, copies.survivor.tolist(), strict=True)):
-            if survivor == row:
+        for row, detail in enumerate(itertools.chain.from_iterable(
+                t["detail"].to_pylist() for t in engine.tables(blocks))):
+            line = next(lines)
+            if detail is None:
                 out.write(line)
             else:
-                json.dump([row, survivor, copies.similarity[row]], dropped)
+                json.dump([row, detail.split()[0]], dropped)
                 dropped.write("\n")
+    shutil.rmtree(work)
 
 
 def run(command: list[str], limit_mib: int = 0) -> Cost:
@@ -116,14 +129,15 @@ def words(text: str) -> set[tuple[str, ...]]:
 def judge(folder: str, rows: list[dict[str, Any]], gold: list[dict[str, Any]]) -> dict[str, float]:
     """Return recall by similarity, and the share of removed documents unlike their survivor."""
     with open(f"{folder}/dropped.jsonl") as file:
-        dropped = {row: survivor for row, survivor, _ in map(json.loads, file)}
+        dropped = dict(map(json.loads, file))
+    numbers = {document_id(SOURCE, row): row for row in range(len(rows))}
     gone = {rows[r]["id"] for r in dropped}
     report = {}
     for low, high in BINS:
         some = [p for p in gold if low <= p["jaccard5"] < high]
         report[f"recall {low}-{min(high, 1.0)}"] = float(np.mean(
             [p["a"] in gone or p["b"] in gone for p in some]))
-    sets = [(words(rows[r]["text"]), words(rows[s]["text"])) for r, s in dropped.items()]
+    sets = [(words(rows[r]["text"]), words(rows[numbers[s]]["text"])) for r, s in dropped.items()]
     report["removed under .7"] = float(np.mean([len(a & b) / len(a | b) < 0.7 for a, b in sets]))
     report["removed"] = len(dropped)
     return report

@@ -260,7 +260,7 @@ def test_rounds_over_many_blocks_and_partitions_judge_as_one_table_does(tmp_path
         folder = tmp_path / str(partitions)
         folder.mkdir()
         engine = Engine(folder, executor=Once(), block_bytes=3000, partitions=partitions)
-        blocks = engine.read(Given(lambda _: made), [pa.table({"source": ["x"]})], "cut")
+        blocks = engine.read(Given(lambda _: made), [pa.table({"source": ["x"], "size": [0]})], "cut")
         assert len(blocks.blocks) > 5
         for step in (exact_duplicates.make(), near_duplicates.make()):
             blocks = engine.grouped(blocks, Given(step), str(step.rounds[0].name))
