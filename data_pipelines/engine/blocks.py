@@ -64,6 +64,11 @@ class Blocks(NamedTuple):
         """Return the bytes of all texts, images and recordings."""
         return sum(b.bytes for b in self.blocks)
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return the documents and bytes of each block."""
+        return [(b.rows, b.bytes) for b in self.blocks]
+
     def starts(self) -> list[int]:
         """Return the number of the first row of each block."""
         return list(itertools.accumulate([0, *(b.rows for b in self.blocks)]))[:-1]

@@ -21,7 +21,7 @@ from data_pipelines.engine.blocks import (
     write_block,
 )
 from data_pipelines.engine.plan import VERDICTS, Call, Executor, Loop, Step
-from data_pipelines.progress import Report, silent
+from data_pipelines.progress import Report, Size, silent, work_of
 from data_pipelines.table import documents
 from ssljax.core.errors import DataError
 
@@ -87,24 +87,38 @@ class Engine:
 
     def stage(self, key: str, label: str,
               calls: Sequence[tuple[Callable[..., Told], Mapping[str, Any]]],
-              note: Callable[[Sequence[Told]], str] | None = None) -> list[tuple[str, Told]]:
-        """Run the tasks of a stage that are not done; return (folder, what it said) of all."""
+              note: Callable[[Sequence[Told]], str] | None = None,
+              sizes: Sequence[Size] = ()) -> list[tuple[str, Told]]:
+        """Run the tasks of a stage that are not done; return (folder, what it said) of all.
+
+        Args:
+            key: of all that the output depends on.
+            label: the stage's name; "" reports nothing.
+            calls: a function and its arguments for each task.
+            note: what to say of the whole.
+            sizes: documents (0: its output's) and bytes that each task is given.
+        """
         stage = self.folder / key
         stage.mkdir(parents=True, exist_ok=True)
         commit.prune(stage)
         made = [Call(function, arguments, str(stage / f"{n:06d}"))
                 for n, (function, arguments) in enumerate(calls)]
-        missing = [c for c in made if not Path(c.folder).exists()]
-        done, total = len(made) - len(missing), max(1, len(made))
+        finished = {n: commit.told(c.folder) for n, c in enumerate(made)
+                    if Path(c.folder).exists()}
+        missing = [n for n in range(len(made)) if n not in finished]
+        work = work_of(finished, sizes)
         if label:
-            self.report(label, done, total, "")
-        for _ in self.executor.run(missing):
-            done += 1
-            if label and done < total:
-                self.report(label, done, total, "")
-        found = [(c.folder, commit.told(c.folder)) for c in made]
+            self.report(label, len(finished), max(1, len(made)), "", work)
+        for n in self.executor.run([made[n] for n in missing]):
+            number = missing[n]
+            finished[number] = commit.told(made[number].folder)
+            work = work_of({number: finished[number]}, sizes, work)
+            if label and len(finished) < len(made):
+                self.report(label, len(finished), len(made), "", work)
+        found = [(c.folder, finished[n]) for n, c in enumerate(made)]
         if label:
-            self.report(label, total, total, note([t for _, t in found]) if note else "")
+            self.report(label, max(1, len(made)), max(1, len(made)),
+                        note([t for _, t in found]) if note else "", work)
         return found
 
     def hold(self, table: pa.Table) -> Blocks:
@@ -122,14 +136,16 @@ class Engine:
         key = commit.stage_key("read", key, self.block_bytes, [g.to_pydict() for g in groups])
         calls = [(tasks.read, {"step": step, "files": g, "block_bytes": self.block_bytes})
                  for g in groups]
-        found = gather(key, self.stage(key, step.name, calls, left))
+        sizes = [(0, sum(max(0, n) for n in g["size"].to_pylist())) for g in groups]
+        found = gather(key, self.stage(key, step.name, calls, left, sizes))
         return found if found.blocks else self.hold(documents([]))
 
     def rowwise(self, blocks: Blocks, steps: Sequence[Any], key: str) -> Blocks:
         """Pass every block through row-wise steps."""
         key = commit.stage_key("rowwise", blocks.key, key)
         calls = [(tasks.rowwise, {"steps": steps, **place}) for place in self.places(blocks)]
-        made = gather(key, self.stage(key, ", ".join(s.name for s in steps), calls, left))
+        label = ", ".join(s.name for s in steps)
+        made = gather(key, self.stage(key, label, calls, left, blocks.sizes))
         return check(blocks, made, steps[-1].name)
 
     def whole(self, blocks: Blocks, step: Any, key: str) -> Blocks:
@@ -150,7 +166,7 @@ class Engine:
         key = commit.stage_key("grouped", blocks.key, key, parts)
         calls = [(tasks.emit, {"step": step, "partitions": parts, **place})
                  for place in self.places(blocks)]
-        emitted = self.stage(f"{key}-emit", step.name, calls)
+        emitted = self.stage(f"{key}-emit", step.name, calls, sizes=blocks.sizes)
         channels = files_of(emitted)
         shared = {"step": step, "partitions": parts, "starts": blocks.starts(),
                   "total": blocks.kept, "rows": [folder for folder, _ in emitted]}
@@ -171,9 +187,10 @@ class Engine:
               shared: Mapping[str, Any]) -> list[tuple[str, Told]]:
         """Judge every partition; `channels` then has what the round emitted."""
         inputs = {name: channels[name] for name in found.reads}
-        turns = self.stage(key, "", [(tasks.judge, {"at": at, "inputs": inputs, "partition": p,
-                                                    **shared})
-                                     for p in range(shared["partitions"])])
+        label = f"{shared['step'].name}: {found.name}"
+        turns = self.stage(key, label, [(tasks.judge, {"at": at, "inputs": inputs, "partition": p,
+                                                       **shared})
+                                        for p in range(shared["partitions"])])
         channels.update(files_of(turns))
         return turns
 
