@@ -7,35 +7,42 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_pipelines.listing import standard_library
+from data_pipelines.content import read_by
+from data_pipelines.listing import is_url, standard_library
 from data_pipelines.table import Step
+from data_pipelines.target import Target
+from data_pipelines.targets import tokens
 from ssljax.core.config import check_spec, resolve
 from ssljax.core.errors import ConfigError, nearest
 from ssljax.tokenizers import bpe
 
-TRAINED, BYTES = "bpe", "byte"          # tokenizers that are not the path of one
+TOKENS: Mapping[str, Any] = {"name": "tokens"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The fields of a recipe file; data_pipelines/text.py explains each.
 
-    steps:   dict(name=file of data_pipelines/steps, **arguments) in order
+    steps:   dict(name=file of data_pipelines/steps, **arguments) in order; the first is the source
     options: step name -> more arguments, where the command line can reach them
+    target:  dict(name=file of data_pipelines/targets, **arguments): what is written
     catalog: pyiceberg's properties of the catalog of versions; none: `catalog` beside the output
+
+    The tokenizer's fields are those of the target "tokens".
     """
 
     name: str
     input: str = ""
     output: str
     licence: str = ""
-    tokenizer: str = TRAINED
+    tokenizer: str = "bpe"
     vocab_size: int = 4096
     tokenizer_bytes: int = 64_000_000
     validation_fraction: float = 0.05
     shard_tokens: int = 16_777_216
     steps: Sequence[Mapping[str, Any]]
     options: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    target: Mapping[str, Any] = dataclasses.field(default_factory=lambda: dict(TOKENS))
     catalog: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -47,17 +54,24 @@ def read_recipe(config: Mapping[str, Any]) -> Recipe:
     """
     check_spec("recipe", Recipe, config, {})
     recipe = Recipe(**config)
-    for field, least in (("shard_tokens", 1), ("tokenizer_bytes", 1), ("vocab_size", bpe.SMALLEST)):
-        if getattr(recipe, field) < least:
-            raise ConfigError(f"recipe.{field} = {getattr(recipe, field)}; expected at least "
-                              f"{least}.")
-    if not recipe.output or not recipe.name:
-        raise ConfigError("recipe.output and recipe.name are a folder and a word; one is empty.")
-    library = os.path.abspath(standard_library())
-    source = os.path.abspath(recipe.input) if recipe.input else library
-    return dataclasses.replace(
-        recipe, output=os.path.abspath(recipe.output), input=source,
-        licence=recipe.licence or ("PSF-2.0" if source == library else "unknown"))
+    if not recipe.output or not recipe.name or not recipe.steps:
+        raise ConfigError("recipe.output and recipe.name are a folder and a word, and recipe.steps "
+                          "begins with a source; one is empty.")
+    source = place_of(recipe)
+    ours = source == os.path.abspath(standard_library())
+    return dataclasses.replace(recipe, output=os.path.abspath(recipe.output), input=source,
+                               licence=recipe.licence or ("PSF-2.0" if ours else "unknown"))
+
+
+def place_of(recipe: Recipe) -> str:
+    """Return the input as an absolute path or a URL; files are of the standard library if unnamed.
+
+    "" is the input of sources that have another argument for it.
+    """
+    if not recipe.input:
+        read = recipe.steps[0].get("name") == "read_files"
+        return os.path.abspath(standard_library()) if read else ""
+    return recipe.input if is_url(recipe.input) else os.path.abspath(recipe.input)
 
 
 def resolve_steps(recipe: Recipe) -> list[tuple[str, Step]]:
@@ -77,12 +91,26 @@ def resolve_steps(recipe: Recipe) -> list[tuple[str, Step]]:
             for name, spec in zip(names, recipe.steps, strict=True)]
 
 
+def resolve_target(recipe: Recipe) -> Target:
+    """Return what a recipe writes.
+
+    Raises:
+        ConfigError: an unknown target, or arguments it does not take.
+    """
+    return resolve("targets", recipe.target, root="data_pipelines", tokenizer=recipe.tokenizer,
+                   vocab_size=recipe.vocab_size, tokenizer_bytes=recipe.tokenizer_bytes,
+                   shard_tokens=recipe.shard_tokens)
+
+
 def identity(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe without places: where it reads and writes does not change what it makes."""
     fields = dataclasses.asdict(recipe)
     del fields["input"], fields["output"], fields["catalog"]
-    if recipe.tokenizer not in (TRAINED, BYTES):
+    if recipe.tokenizer not in (tokens.TRAINED, tokens.BYTES):
         fields["tokenizer"] = bpe.make(path=recipe.tokenizer).fingerprint
+    specs = [{**spec, **recipe.options.get(spec["name"], {})} for spec in recipe.steps]
+    if any(found := [read_by(spec) for spec in specs]):
+        fields["files"] = found
     return json.loads(json.dumps(fields))
 
 

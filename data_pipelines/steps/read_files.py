@@ -8,11 +8,12 @@ is a dropped row, never an error: "unreadable" (no permission, not a file, broke
 URL of one. Returns tables of documents.
 """
 
+import functools
 import gzip
 import itertools
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -20,11 +21,12 @@ import pyarrow as pa
 
 from data_pipelines.html_text import html_text
 from data_pipelines.limits import Limits
-from data_pipelines.listing import CRAWLED, inside, suffix
+from data_pipelines.listing import CRAWLED, Listing, inside, list_files, suffix
 from data_pipelines.readers.jsonl import lines
 from data_pipelines.readers.opening import opened
 from data_pipelines.readers.record import MAX_BYTES
-from data_pipelines.table import Step, column, documents
+from data_pipelines.source import Source
+from data_pipelines.table import column, documents
 
 ROWWISE = True
 
@@ -33,11 +35,11 @@ PIECE, PIECE_ROWS = 4 << 20, 4096      # characters and rows held as Python obje
 
 
 def make(*, input: str, licence: str = "unknown", page_seconds: float = 5.0,
-         page_bytes: int = 1 << 30) -> Step:
-    """Return the step from a listing's table to documents.
+         page_bytes: int = 1 << 30) -> Source:
+    """Return the source.
 
     Args:
-        input: the folder that was listed.
+        input: folder, or URL of one.
         licence: of the documents; a .jsonl row's own "licence" or "license" goes before it.
         page_seconds: of CPU that the extraction of one page may take.
         page_bytes: of memory that it may take.
@@ -50,7 +52,12 @@ def make(*, input: str, licence: str = "unknown", page_seconds: float = 5.0,
                           for row in (read_crawled(input, list(sources), limits) if crawled
                                       else read_plain(input, sources)))
 
-    return read
+    return Source(functools.partial(list_input, input), read)
+
+
+def list_input(folder: str, without: Sequence[str]) -> Listing:
+    """Return the files that are there."""
+    return list_files(folder, without=without)
 
 
 def tables(rows: Iterable[Row]) -> Iterator[pa.Table]:

@@ -5,20 +5,23 @@ that registers the task, so that a changed task is other input. Needs the extra 
 TensorFlow runs in a child process. Returns the table of documents.
 """
 
+import functools
 import tempfile
 from pathlib import Path
 
 import pyarrow as pa
 
-from data_pipelines.table import Step, documents
+from data_pipelines.source import Source
+from data_pipelines.steps.read_files import list_input
+from data_pipelines.table import documents
 from ssljax.core.source import windows
 from ssljax.sources.materialised import open_store
 from ssljax.sources.seqio import read_task
 
 
 def make(*, task: str, module: str, split: str = "train", feature: str = "targets_pretokenized",
-         limit: int = 0, input: str, licence: str = "unknown") -> Step:
-    """Return the step from a listing's table to documents.
+         limit: int = 0, input: str, licence: str = "unknown") -> Source:
+    """Return the source.
 
     Args:
         task: its name in SeqIO's registry.
@@ -39,4 +42,4 @@ def make(*, task: str, module: str, split: str = "train", feature: str = "target
         return documents([{"source": f"seqio/{task}/{split}", "row": row, "text": record["text"],
                            "licence": licence} for row, record in enumerate(examples)])
 
-    return read
+    return Source(functools.partial(list_input, input), read)

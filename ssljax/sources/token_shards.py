@@ -45,6 +45,10 @@ def make(*, path: str, split: str = "train", verify: Verify = "checksum") -> Sou
     manifest = read_manifest(path)
     if split not in manifest.splits:
         raise DataError(f'Dataset {path} has no split "{split}"; {nearest(split, manifest.splits)}')
+    if not manifest.vocab_size:
+        raise DataError(f"Dataset {path} holds no tokens but {manifest.shards[0].path} and such; "
+                        'read it by source=dict(name="parquet" or "array_record" or "images", '
+                        f'path="{path}/{split}").')
     verify_dataset(path, manifest, verify)
     return TokenShards(path, split, manifest.version, manifest.tokenizer_hash, manifest.vocab_size,
                        manifest.recipe_hash, manifest.splits[split]["text_bytes"])

@@ -56,7 +56,8 @@ def test_a_broken_link_and_a_name_that_is_not_utf8_are_listed_as_unreadable(tmp_
 
 
 @pytest.mark.parametrize("names, says", [
-    ([], "nothing to read: found no files"), (["x.docx"], "found 1 .docx; expected a folder of .txt")])
+    ([], "nothing to read: found no files"),
+    (["x.docx"], "found 1 .docx; expected a folder of .txt")])
 def test_a_folder_with_nothing_to_read_says_what_it_has(tmp_path, names, says):
     fill(tmp_path, *names)
     with pytest.raises(DataError, match=says):

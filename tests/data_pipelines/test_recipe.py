@@ -4,7 +4,7 @@ import sysconfig
 
 import pytest
 
-from data_pipelines.recipe import hash_plain, identity, read_recipe, resolve_steps
+from data_pipelines.recipe import hash_plain, identity, read_recipe, resolve_steps, resolve_target
 from data_pipelines.text import get_config
 from ssljax.core.errors import ConfigError
 from ssljax.runs.config import to_plain
@@ -47,10 +47,14 @@ def test_without_an_input_the_standard_library_is_read_under_its_licence():
     ({"options": {"qualify": {}}}, 'no step of the recipe; did you mean "quality"'),
     ({"options": {"quality": {"min_word": 3}}}, 'no option "min_word"'),
     ({"options": {"quality": {"min_words": "few"}}}, "expected int"),
-    ({"validation_fraction": 1.5}, "validation_fraction 1.5")])
+    ({"validation_fraction": 1.5}, "validation_fraction 1.5"), ({"steps": ()}, "one is empty"),
+    ({"target": {"name": "parqet"}}, 'did you mean "parquet"'),
+    ({"target": {"name": "parquet", "shard_bytes": 0}}, "shard_bytes 0")])
 def test_a_mistake_is_named_before_anything_is_read(changes, says):
     with pytest.raises(ConfigError, match=says):
-        resolve_steps(read_recipe(plain(**changes)))
+        recipe = read_recipe(plain(**changes))
+        resolve_target(recipe)
+        resolve_steps(recipe)
 
 
 def test_a_missing_field_is_named():

@@ -8,8 +8,9 @@ import pytest
 
 from data_pipelines import run, tokenised, write_shards
 from data_pipelines.engine.engine import Engine, Once
+from data_pipelines.ordered import SPLITS
 from data_pipelines.table import drop, replace
-from data_pipelines.tokenised import SPLITS, Definition
+from data_pipelines.targets import tokens
 
 
 @pytest.fixture
@@ -27,12 +28,11 @@ def write(tmp_path, split_table):
         engine = Engine(tmp_path / f"{name}.work", executor=Once(),
                         partition_bytes=partition_bytes)
         blocks = engine.hold(table)
-        ordered, counts = run.order(blocks, engine)
-        parts = {s: run.tokenise(blocks, s, ordered[s], Definition(""), "byte", engine)
-                 for s in SPLITS}
-        splits = {s: write_shards.write_split(tmp_path / name, s, parts[s], 2, shard_tokens)
-                  for s in SPLITS}
-        accounts = run.account(blocks, parts, "byte", engine)
+        target = tokens.make(tokenizer="byte", shard_tokens=shard_tokens)
+        given, counts = run.order(blocks, target.columns, tmp_path / name, engine)
+        made = target.write(given)
+        splits = made.splits
+        accounts = run.account(blocks, made, engine)
         file = write_shards.write_documents(tmp_path / name, accounts)
         told = gzip.decompress((tmp_path / name / file.path).read_bytes()).splitlines()
         return splits, [json.loads(line) for line in told], counts
@@ -54,7 +54,8 @@ def test_the_documents_of_a_split_are_written_once_whole_and_where_their_line_sa
     texts = split_table["text"].to_pylist()
     assert len(lines) == 40 and counts["kept"] == 39 and counts["dropped"] == {"too_short": 1}
     assert lines[3] | {"id": 0, "cluster": 0} == {
-        "id": 0, "source": "3.txt", "row": 0, "licence": "unknown", "verdict": "dropped",
+        "id": 0, "source": "3.txt", "row": 0, "offset": None, "url": None,
+        "licence": "unknown", "verdict": "dropped",
         "reason": "too_short", "detail": "1 < 2", "step": None, "cluster": 0, "split": None,
         "record": None, "tokens": None}
     for split in SPLITS:

@@ -1,0 +1,1 @@
+"""What recipes write, one way a file: make(*, ...) -> data_pipelines.target.Target. No jax."""
