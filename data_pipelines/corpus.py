@@ -5,6 +5,7 @@ its `make` say (engine/plan.py).
 """
 
 import functools
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from data_pipelines.content import read_by
 from data_pipelines.engine.blocks import Blocks
 from data_pipelines.engine.commit import code_version, stage_key
 from data_pipelines.engine.engine import Engine
-from data_pipelines.engine.plan import Grouped, Step
+from data_pipelines.engine.plan import Fitted, Grouped, Step
 from data_pipelines.recipe import Recipe, identity, read_recipe, resolve_steps
 from ssljax.core.config import find_make
 
@@ -67,6 +69,16 @@ def make_corpus(recipe: Recipe, files: pa.Table, engine: Engine, group_bytes: in
     return passed(recipe, blocks, waiting, engine)
 
 
+def stages(recipe: Recipe) -> list[str]:
+    """Return the names under which `make_corpus` reports its stages, in order."""
+    source, *steps = [str(spec["name"]) for spec in recipe.steps]
+    found = [source]
+    for rowwise, some in itertools.groupby(steps, is_rowwise):
+        run = list(some)
+        found += [", ".join(run)] if rowwise else run
+    return found
+
+
 def passed(recipe: Recipe, blocks: Blocks, steps: list[RecipeStep], engine: Engine) -> Blocks:
     """Return the blocks after a run of row-wise steps, the same where there are none."""
     if not steps:
@@ -76,9 +88,13 @@ def passed(recipe: Recipe, blocks: Blocks, steps: list[RecipeStep], engine: Engi
 
 
 def step_key(recipe: Recipe, step: RecipeStep, key: str) -> str:
-    """Return the key of a step: its arguments, and what the recipe supplies to every step."""
+    """Return the key of a step: its arguments, its files, and what every step is supplied with."""
     spec = dict(recipe.steps[step.index]) | dict(recipe.options.get(step.name, {}))
-    return stage_key(key, spec, recipe.input, recipe.licence, recipe.validation_fraction)
+    made = step.resolve()
+    if isinstance(made, Fitted):
+        made.load()
+    return stage_key(key, spec, read_by(spec, ("READS", "FITS")), recipe.input, recipe.licence,
+                     recipe.validation_fraction)
 
 
 def is_rowwise(name: str) -> bool:

@@ -5,7 +5,7 @@ order of the input, whatever the blocks. A recipe's first step is its source: a 
 tables of documents. Every other step is one of
 
 * row-wise (`ROWWISE = True` in its module): table -> table, each row alone. Neighbouring row-wise
-  steps run as one pass over each block.
+  steps run as one pass over each block. `Fitted` where it needs a model that the recipe makes.
 * `Grouped`: rows that lie apart are judged together, by records much smaller than they. `emit`
   turns each block into *channels*, tables of records with a uint64 "key". A channel is partitioned
   by key prefix as it is written, so that one partition after the other fits in memory: an external
@@ -105,7 +105,23 @@ class Grouped(NamedTuple):
             return pa.concat_tables(engine.tables(blocks))
 
 
-Step = Callable[[pa.Table], pa.Table] | Grouped
+class Fitted(NamedTuple):
+    """A row-wise step by a model that a recipe fits.
+
+    load:  makes the model's file where it is absent, before the key of the step is taken: it
+        depends on what is in the file
+    apply: table -> table
+    """
+
+    load: Callable[[], Any]
+    apply: Callable[[pa.Table], pa.Table]
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Judge some rows."""
+        return self.apply(table)
+
+
+Step = Callable[[pa.Table], pa.Table] | Fitted | Grouped
 
 
 class Call(NamedTuple):

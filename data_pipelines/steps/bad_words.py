@@ -16,6 +16,7 @@ from data_pipelines.table import Step, drop, kept, texts
 from ssljax.core.errors import ConfigError
 
 ROWWISE = True
+READS = ("path",)
 
 # C4's exceptions: parts of ordinary words where no spaces part them.
 ALLOWED = ("sm", "グロ", "女の子", "性")

@@ -15,6 +15,7 @@ from data_pipelines.table import Step, drop, kept
 from ssljax.core.errors import ConfigError
 
 ROWWISE = True
+READS = ("evals",)
 
 
 def make(*, evals: tuple[str, ...], at_least: float = 0.75, min_words: int = 8) -> Step:

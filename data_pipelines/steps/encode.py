@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data_pipelines.engine.plan import Fitted
 from data_pipelines.fitted import Tensors, fitted, read_examples
-from data_pipelines.table import Step, add_column, column
+from data_pipelines.table import add_column, column
 from ssljax.core.errors import ConfigError
 
 ROWWISE = True
+READS = ("sample",)
+FITS = ("model",)
 
 
-def make(*, columns: Sequence[str], sample: str, model: str, most: int = 65_535) -> Step:
-    """Return the step; categories are counted when the first rows arrive.
+def make(*, columns: Sequence[str], sample: str, model: str, most: int = 65_535) -> Fitted:
+    """Return the step; categories are counted before it is used.
 
     Args:
         columns: what is numbered; values count as equal where their text is.
@@ -48,7 +51,7 @@ def make(*, columns: Sequence[str], sample: str, model: str, most: int = 65_535)
             table = add_column(table, f"{name}_id", pa.array(ids, pa.int32()))
         return table
 
-    return apply
+    return Fitted(load, apply)
 
 
 def categories(values: pa.ChunkedArray, most: int) -> np.ndarray:

@@ -1,9 +1,11 @@
 """Join each row with the last row of another table at or before its time, of the same key.
 
-Arrow's as-of join. Reads and returns a table in its order, with the columns of the other; null
-where nothing was known yet, or only what is too old. The future is never joined.
+Arrow's as-of join, of each row alone: every worker holds the columns it needs of the other table,
+and no more of this one than a piece. Reads and returns a table in its order, with the columns of
+the other; null where nothing was known yet, or only what is too old. The future is never joined.
 """
 
+import functools
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -12,6 +14,9 @@ import pyarrow.parquet as pq
 
 from data_pipelines.table import Step, add_column
 from ssljax.core.errors import ConfigError, DataError
+
+ROWWISE = True
+READS = ("path",)
 
 
 def make(*, path: str, on: str, by: Sequence[str] = (), columns: Sequence[str],
@@ -32,12 +37,14 @@ def make(*, path: str, on: str, by: Sequence[str] = (), columns: Sequence[str],
         raise ConfigError(f"join_asof: columns {columns}, oldest {oldest}; expected columns, and "
                           "an age of at least 0.")
 
+    load = functools.cache(
+        lambda: pq.read_table(path, columns=[on, *by, *columns]).sort_by(on))
+
     def apply(table: pa.Table) -> pa.Table:
         try:
-            other = pq.read_table(path, columns=[on, *by, *columns]).sort_by(on)
             left = table.select([on, *by]).append_column(
                 "_place", pa.array(range(table.num_rows), pa.int64())).sort_by(on)
-            found = left.join_asof(other, on=on, by=list(by), tolerance=-oldest)
+            found = left.join_asof(load(), on=on, by=list(by), tolerance=-oldest)
         except (OSError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as err:
             raise DataError(f"join_asof: {path} cannot be joined on {on} by {list(by)}: {err}"
                             ) from err

@@ -13,20 +13,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data_pipelines.engine.plan import Fitted
 from data_pipelines.fitted import Tensors, fitted, read_examples
 from data_pipelines.kernels.ngram_model import fit_ngrams, perplexities
 from data_pipelines.kernels.words import find_words
-from data_pipelines.table import Step, add_column, drop, kept
+from data_pipelines.table import add_column, drop, kept
 from ssljax.core.errors import ConfigError, DataError
 
 ROWWISE = True
+READS = ("train", "sample")
+FITS = ("model",)
 BUCKETS = ("head", "middle", "tail")
 
 
 def make(*, train: str, sample: str, model: str, order: int = 3, vocabulary: int = 65_536,
          field: str = "text", cuts: Sequence[float] = (1 / 3, 2 / 3),
-         drop_buckets: Sequence[str] = ()) -> Step:
-    """Return the step; the model is fitted when the first documents arrive.
+         drop_buckets: Sequence[str] = ()) -> Fitted:
+    """Return the step; its model is fitted before it is used, where it is absent.
 
     Args:
         train: file or folder of good text, such as an encyclopaedia.
@@ -69,7 +72,7 @@ def make(*, train: str, sample: str, model: str, order: int = 3, vocabulary: int
         return drop(add_column(table, "perplexity_bucket", pa.array(buckets, pa.string())),
                     verdicts)
 
-    return apply
+    return Fitted(load, apply)
 
 
 def fit_model(train: str, sample: str, order: int, vocabulary: int, field: str,

@@ -13,19 +13,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data_pipelines.engine.plan import Fitted
 from data_pipelines.fitted import Tensors, fitted, read_examples
 from data_pipelines.kernels.hashed_ngrams import Features, dense_rows, hash_ngrams, stack
 from data_pipelines.kernels.logistic import fit_logistic, predict
-from data_pipelines.table import Step, add_column, drop, kept
+from data_pipelines.table import add_column, drop, kept
 from ssljax.core.errors import ConfigError, DataError
 
 ROWWISE = True
+READS = ("positives", "negatives", "sample")
+FITS = ("model",)
 
 
 def make(*, positives: str, negatives: str, model: str, keep: float = 0.0, sample: str = "",
          threshold: float = 0.0, field: str = "text", longest: int = 2, buckets: int = 1 << 18,
-         l2: float = 1e-5) -> Step:
-    """Return the step; the model is fitted when the first documents arrive.
+         l2: float = 1e-5) -> Fitted:
+    """Return the step; its model is fitted before it is used, where it is absent.
 
     Args:
         positives: file or folder of good examples: .jsonl(.gz), .parquet, .txt, .md.
@@ -65,7 +68,7 @@ def make(*, positives: str, negatives: str, model: str, keep: float = 0.0, sampl
                     for row, value in zip(rows, scores, strict=True) if value < bound}
         return drop(add_column(table, "quality", pa.array(column, from_pandas=True)), verdicts)
 
-    return apply
+    return Fitted(load, apply)
 
 
 def fit_classifier(positives: str, negatives: str, sample: str, keep: float, field: str, l2: float,

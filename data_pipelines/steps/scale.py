@@ -11,16 +11,19 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from data_pipelines.engine.plan import Fitted
 from data_pipelines.fitted import Tensors, fitted, read_examples
-from data_pipelines.table import Step, add_column
+from data_pipelines.table import add_column
 from ssljax.core.errors import ConfigError, DataError
 
 ROWWISE = True
+READS = ("sample",)
+FITS = ("model",)
 
 
 def make(*, columns: Sequence[str], sample: str, model: str,
-         kind: Literal["standard", "range", "robust"] = "standard", clip: float = 0.0) -> Step:
-    """Return the step; statistics are taken when the first rows arrive.
+         kind: Literal["standard", "range", "robust"] = "standard", clip: float = 0.0) -> Fitted:
+    """Return the step; statistics are taken before it is used.
 
     Args:
         columns: what is scaled.
@@ -50,7 +53,7 @@ def make(*, columns: Sequence[str], sample: str, model: str,
                                pa.array(scaled.astype(np.float32), from_pandas=True))
         return table
 
-    return apply
+    return Fitted(load, apply)
 
 
 def statistics(values: pa.ChunkedArray, kind: str) -> np.ndarray:

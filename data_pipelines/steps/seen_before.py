@@ -16,6 +16,7 @@ from data_pipelines.table import Step, drop, kept, texts
 from ssljax.core.errors import DataError
 
 ROWWISE = True
+READS = ("path",)
 
 
 def make(*, path: str) -> Step:

@@ -12,20 +12,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data_pipelines.engine.plan import Fitted
 from data_pipelines.fitted import Tensors, fitted, read_examples
 from data_pipelines.kernels.hashed_ngrams import document_weights, hash_ngrams, project
 from data_pipelines.kernels.k_means import assign, fit_centres
 from data_pipelines.kernels.logistic import fit_logistic, sigmoid
-from data_pipelines.table import Step, add_column, kept
+from data_pipelines.table import add_column, kept
 from ssljax.core.errors import ConfigError, DataError
 
 ROWWISE = True
+READS = ("labelled", "sample")
+FITS = ("model",)
 WIDTH = 256                    # columns of the projection: cosines within about 1 / sqrt(WIDTH)
 
 
 def make(*, model: str, labelled: str = "", sample: str = "", clusters: int = 24,
-         field: str = "text", label: str = "label", buckets: int = 1 << 16, seed: int = 0) -> Step:
-    """Return the step; the model is fitted when the first documents arrive.
+         field: str = "text", label: str = "label", buckets: int = 1 << 16,
+         seed: int = 0) -> Fitted:
+    """Return the step; its model is fitted before it is used, where it is absent.
 
     Args:
         model: file of the fitted model, .safetensors; read where it is there.
@@ -64,7 +68,7 @@ def make(*, model: str, labelled: str = "", sample: str = "", clusters: int = 24
         column[rows] = scores
         return add_column(table, "topic_score", pa.array(column, from_pandas=True))
 
-    return apply
+    return Fitted(load, apply)
 
 
 def classify(texts: pa.Array, model: Tensors,

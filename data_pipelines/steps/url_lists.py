@@ -15,6 +15,7 @@ from data_pipelines.table import Step, column, drop, kept
 from ssljax.core.errors import ConfigError
 
 ROWWISE = True
+READS = ("domains", "urls", "words", "soft_words", "subwords")
 
 
 def make(*, domains: str = "", urls: str = "", words: str = "", soft_words: str = "",
