@@ -34,6 +34,9 @@ SCHEMA = pa.schema([
     ("split", pa.string()),         # null until `split`, and for dropped rows
 ])
 
+COMMON = frozenset(SCHEMA.names)
+DOC = b"doc"
+
 
 def document_id(source: str, row: int) -> str:
     """Return the identity of a document: 16 hexadecimal digits."""
@@ -92,7 +95,14 @@ def drop(table: pa.Table, verdicts: Verdicts) -> pa.Table:
 
 
 def name_step(table: pa.Table, name: str) -> pa.Table:
-    """Return the table with `name` as the step of rows that are dropped and name none yet."""
+    """Return the table with `name` as the step of rows that are dropped and name none yet.
+
+    Columns that no step has claimed become this one's: "doc" in their metadata, which is a column's
+    comment in Parquet and Iceberg.
+    """
+    fields = [f if f.name in COMMON or DOC in (f.metadata or {}) else f.with_metadata({DOC: name})
+              for f in table.schema]
+    table = pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
     steps = pc.if_else(pc.and_(pc.is_valid(table["dropped"]), pc.is_null(table["step"])),
                        pa.scalar(name), table["step"])
     at = table.schema.get_field_index("step")

@@ -7,13 +7,13 @@ line in a reader's file that recorded none.
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_pipelines.snapshots.versions import RECIPE, find_version, scan
+from data_pipelines.snapshots.versions import STEPS, columns_of, find_version, scan
 from ssljax.core.errors import DataError
 from ssljax.sources.manifest import Manifest, read_manifest
 from ssljax.sources.token_shards import OFFSETS_DTYPE
@@ -67,19 +67,29 @@ def trace_row(table: "Table", version: str, row_id: str) -> dict[str, Any]:
     """
     from pyiceberg.expressions import EqualTo
     found = find_version(table, version)
-    names = [f.name for f in table.schema().fields]
-    rows = scan(table, found, names, EqualTo("id", row_id)).to_pylist()
+    columns = columns_of(table, found)
+    rows = scan(table, found, list(columns), EqualTo("id", row_id)).to_pylist()
     if not rows:
         raise DataError(f"Version {found.name} has no row {row_id}; `ssljax data show` samples it.")
-    return {**rows[0], "steps": steps(json.loads(found.properties[RECIPE]), rows[0]["step"])}
+    known = json.loads(found.properties.get(STEPS, "[]"))
+    return {**rows[0], "version": found.name, "steps": judged_by(known, rows[0], columns)}
 
 
-def steps(recipe: Mapping[str, Any], last: str | None) -> list[dict[str, Any]]:
-    """Return the steps that judged a row, with their parameters, up to the one that dropped it."""
+def judged_by(steps: Sequence[Mapping[str, Any]], row: Mapping[str, Any],
+              columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the steps that judged a row, up to the one that dropped it, with their "scores".
+
+    Args:
+        steps: of the version.
+        row: its columns.
+        columns: name -> the step that wrote it, "" for those of every table.
+    """
     made = []
-    for spec in recipe["steps"]:
-        made.append({**spec, **recipe["options"].get(spec["name"], {})})
-        if spec["name"] == last:
+    for step in steps:
+        scores = {n: row[n] for n, by in columns.items() if by == step["name"]
+                  and row[n] is not None}
+        made.append({**step, "scores": scores})
+        if step["name"] == row["step"]:
             break
     return made
 

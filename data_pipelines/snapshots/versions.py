@@ -8,7 +8,8 @@ own row lineage cannot be written from Python (iceberg-python issue 1551): the c
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from data_pipelines.snapshots.catalog import table_name
+from data_pipelines.snapshots.steps import describe_steps
 from ssljax.core.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ VERSION = "ssljax.version"     # of the dataset: the content's hash
 RECIPE = "ssljax.recipe"       # steps with their parameters, as JSON
 PARENTS = "ssljax.parents"     # what it was made from, as JSON
 CODE = "ssljax.code"           # hash of the source that made it
+STEPS = "ssljax.steps"         # every step's version and all its parameters, as JSON
+COUNTS = "ssljax.counts"       # rows read, kept, dropped by reason and forgotten, as JSON
+REPORTS = "ssljax.reports"     # step -> what it measured of itself, as JSON
 ATTEMPTS = 8                   # of a commit that other writers overtake
 
 
@@ -139,20 +144,50 @@ def rollback(table: "Table", version: str) -> Version:
 def scan(table: "Table", version: Version, columns: Sequence[str],
          row_filter: Any = None) -> pa.Table:
     """Return some columns of a version's rows, in the order of the input."""
+    parts = list(batches(table, version, (*columns, "number"), row_filter))
+    return pa.concat_tables(parts, promote_options="permissive").sort_by("number")
+
+
+def batches(table: "Table", version: Version, columns: Sequence[str],
+            row_filter: Any = None) -> Iterator[pa.Table]:
+    """Yield some columns of a version's rows, one data file in memory at a time.
+
+    pyiceberg's own readers hand all files to threads at once and keep what these return.
+
+    Args:
+        table: the document table.
+        version: of it.
+        columns: those that the version has not are left out.
+        row_filter: an expression of pyiceberg.
+    """
     from pyiceberg.expressions import AlwaysTrue
-    names = {f.name for f in table.schema().fields}
-    wanted = tuple(c for c in dict.fromkeys((*columns, "number")) if c in names)
-    found = table.scan(row_filter=row_filter or AlwaysTrue(), snapshot_id=version.snapshot,
-                       selected_fields=wanted).to_arrow()
-    return found.sort_by("number")
+    from pyiceberg.io.pyarrow import ArrowScan
+    condition = row_filter or AlwaysTrue()
+    wanted = tuple(c for c in dict.fromkeys(columns) if c in columns_of(table, version))
+    found = table.scan(row_filter=condition, snapshot_id=version.snapshot, selected_fields=wanted)
+    reader = ArrowScan(table.metadata, table.io, found.projection(), condition)
+    tasks = sorted(found.plan_files(), key=lambda task: task.file.file_path)
+    for task in tasks:
+        yield reader.to_table([task])
+    if not tasks:
+        yield reader.to_table([])
+
+
+def columns_of(table: "Table", version: Version) -> dict[str, str]:
+    """Return the columns of a version's rows, and the step that wrote each where one did."""
+    snapshot = table.snapshot_by_id(version.snapshot)
+    schema = table.schemas()[snapshot.schema_id] if snapshot else table.schema()
+    return {f.name: f.doc or "" for f in schema.fields}
 
 
 def funnel(table: "Table", version: Version) -> list[tuple[str, str, int]]:
     """Return (step, reason, rows) of a version, kept rows under two empty names."""
-    rows = scan(table, version, ["step", "dropped"])
-    counted = rows.group_by(["step", "dropped"]).aggregate([([], "count_all")]).to_pylist()
-    return sorted(((c["step"] or "", c["dropped"] or "", c["count_all"]) for c in counted),
-                  key=lambda c: (-c[2], c))
+    counted: Counter[tuple[str, str]] = Counter()
+    for rows in batches(table, version, ["step", "dropped"]):
+        groups = rows.group_by(["step", "dropped"]).aggregate([([], "count_all")])
+        for group in groups.to_pylist():
+            counted[group["step"] or "", group["dropped"] or ""] += group["count_all"]
+    return sorted(((*key, n) for key, n in counted.items()), key=lambda c: (-c[2], c))
 
 
 class Difference(NamedTuple):
@@ -200,8 +235,19 @@ def change(row: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def properties_of(version: str, recipe: Mapping[str, Any], parents: Sequence[Any],
-                  code: str) -> dict[str, str]:
-    """Return the properties of a new version."""
+def properties_of(version: str, recipe: Mapping[str, Any], parents: Sequence[Any], code: str, *,
+                  counts: Mapping[str, Any] | None = None,
+                  reports: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return the properties of a new version.
+
+    Args:
+        version: its name.
+        recipe: its identity.
+        parents: what it was made from.
+        code: hash of the package.
+        counts: "read", "kept" and "dropped" by reason, as the run that made it counted.
+        reports: what steps measured of themselves, by name of the step.
+    """
     return {VERSION: version, RECIPE: json.dumps(recipe, sort_keys=True),
-            PARENTS: json.dumps(parents), CODE: code}
+            PARENTS: json.dumps(parents), CODE: code, STEPS: json.dumps(describe_steps(recipe)),
+            COUNTS: json.dumps(counts or {}), REPORTS: json.dumps(reports or {})}

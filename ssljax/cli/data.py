@@ -142,7 +142,9 @@ def trace(args: argparse.Namespace) -> None:
     for name, value in row.items():
         if name == "steps":
             for step in value:
-                print("step        ", *(f"{k}={v}" if k != "name" else v for k, v in step.items()))
+                said = {**step["parameters"], **step["scores"]}
+                print("step        ", step["name"], step["version"],
+                      *(f"{k}={v}" for k, v in said.items()))
         elif value is not None:
             print(f"{name:<12} {str(value)[:200]!r}" if name == "text" else f"{name:<12} {value}")
 

@@ -114,7 +114,24 @@ def test_a_row_names_the_steps_that_judged_it(recipe, corpus, opened):
     row = trace.trace_row(opened(), "", next(r["id"] for r in rows if r["source"] == "short.txt"))
     assert (row["dropped"], row["detail"]) == ("too_short", "2 < 20")
     assert [s["name"] for s in row["steps"]] == ["read_files", "normalise", "quality"]
-    assert row["steps"][-1]["min_words"] == 20
+    assert row["steps"][-1]["parameters"]["min_words"] == 20
+    assert row["steps"][1]["parameters"] == {} and len(row["steps"][1]["version"]) == 12
+
+
+def test_a_row_has_the_scores_of_each_step_and_defaults_are_remembered(recipe, corpus, opened):
+    corpus[1]("mail.txt", "Write to anna.smith@company.org today. " + (corpus[0] / "part0/0.txt")
+              .read_text())
+    curate(recipe(steps=[{"name": "read_files"}, {"name": "pii"}, {"name": "language"},
+                         {"name": "split"}], options={}))
+    rows = versions.scan(opened(), versions.find_version(opened()), ["id", "source"]).to_pylist()
+    row = trace.trace_row(opened(), "", next(r["id"] for r in rows if r["source"] == "mail.txt"))
+    read, pii, language, split = row["steps"]
+    assert pii["scores"]["pii_email"] == 1 and set(language["scores"]) == {"language",
+                                                                           "language_score"}
+    assert read["scores"] == split["scores"] == {}
+    assert pii["parameters"]["action"] == "redact" and pii["parameters"]["max_findings"] == -1
+    assert split["parameters"]["validation_fraction"] == 0.2
+    assert "input" not in read["parameters"]
 
 
 def test_the_verb_lists_shows_compares_and_traces(recipe, corpus, tmp_path, capsys, prose):
