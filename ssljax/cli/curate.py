@@ -41,11 +41,11 @@ def run(args: argparse.Namespace) -> None:
     config |= {name: value for name, value in given.items() if value is not None}
     try:
         from data_pipelines.progress import bars
-        from data_pipelines.run import curate
+        from data_pipelines.run import curate, stages
     except ModuleNotFoundError as err:
         raise MissingExtraError(err.name or "pyarrow", "curate") from err
     started = time.monotonic()
-    with bars() as progress:
+    with bars(stages(config)) as progress:
         manifest = curate(config, progress, existing=args.existing,
                           workers=args.workers)
     print_summary(manifest, config["output"], time.monotonic() - started)
