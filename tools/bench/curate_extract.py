@@ -111,13 +111,13 @@ def fit(pages: Pages, names: Sequence[str]) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression
     columns, labels, weights = [], [], []
     for page, gold in (pages[name] for name in names):
-        body = extract_plain_text(page, preserve_formatting=True, main_content=True,
-                                  alt_texts=False, comments=False, skip_elements=extract.SKIPPED)
-        lines = [line for line in body.split("\n") if line.strip()]
+        lines = extract.marked(page)
         if lines:
-            sizes = np.array([len(line.split()) + 2 for line in lines])
+            texts = [line.text for line in lines]
+            sizes = np.array([len(text.split()) + 2 for text in texts])
             columns.append(page_lines.features(lines))
-            labels += [is_article(line, gold, shingles(gold)) for line in lines]
+            runs = shingles(gold)
+            labels += [is_article(text, gold, runs) for text in texts]
             weights.append(sizes / sizes.sum())
     x, w = np.concatenate(columns), np.concatenate(weights)
     centre, scale = x.mean(0), x.std(0) + 1e-6

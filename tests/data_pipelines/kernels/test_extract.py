@@ -3,12 +3,10 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from data_pipelines.kernels.decode import decode
 from data_pipelines.kernels.extract import extract
-from data_pipelines.kernels.page_lines import FAR, article_probability, distances, features
 from data_pipelines.limits import Limits
 from data_pipelines.raw_rows import raw_rows
 from data_pipelines.readers.record import Raw
@@ -40,22 +38,6 @@ def test_any_page_has_an_answer(page):
     assert extract(page).method in ("fast", "slow")
 
 
-def test_distances_to_prose_are_those_of_a_loop():
-    prose = np.random.default_rng(0).random(60) < 0.2
-    at = np.flatnonzero(prose)
-    back, ahead = distances(prose)
-    for i in range(60):
-        assert back[i] == min([i - j for j in at if j < i] + [FAR])
-        assert ahead[i] == min([j - i for j in at if j > i] + [FAR])
-
-
-def test_prose_is_likelier_than_labels_and_there_is_a_weight_a_feature():
-    lines = ["Share this", SENTENCE * 2, SENTENCE * 3, "Read more", "Copyright 2019"]
-    chances = article_probability(lines)
-    assert min(chances[1:3]) > 0.5 > max(chances[[0, 3, 4]])
-    assert features(lines).shape == (5, 23)
-
-
 @pytest.mark.skipif(not AEB.is_file(), reason="the pages are not beside this checkout")
 def test_pages_that_nothing_was_fitted_on_keep_their_f1(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(ROOT / "tools/bench"), *sys.path])
@@ -63,7 +45,7 @@ def test_pages_that_nothing_was_fitted_on_keep_their_f1(monkeypatch):
     pages = curate_extract.load(str(AEB))
     names = sorted(pages)[1::2]                  # held out: nothing was fitted on them
     found = {name: extract(pages[name][0]).text for name in names}
-    assert curate_extract.score(found, pages, names)[2] > 0.945
+    assert curate_extract.score(found, pages, names)[2] > 0.95
 
 
 @pytest.mark.parametrize("data, header, text, by", [
