@@ -186,7 +186,7 @@ class Engine:
     def round(self, key: str, found: Any, at: Sequence[int], channels: Channels,
               shared: Mapping[str, Any]) -> list[tuple[str, Told]]:
         """Judge every partition; `channels` then has what the round emitted."""
-        inputs = {name: channels[name] for name in found.reads}
+        inputs = {name: channels[name] for name in (*found.reads, *found.whole)}
         label = f"{shared['step'].name}: {found.name}"
         turns = self.stage(key, label, [(tasks.judge, {"at": at, "inputs": inputs, "partition": p,
                                                        **shared})

@@ -69,11 +69,13 @@ class Round(NamedTuple):
     name:  in keys and messages
     reads: channels, as the latest round that emits them left them
     judge: (channels of one partition, context) -> channels; a partition has every record of a key
+    whole: more channels, of which every task reads all partitions: totals, centres; small ones
     """
 
     name: str
     reads: tuple[str, ...]
     judge: Callable[[Channels, Context], Channels]
+    whole: tuple[str, ...] = ()
 
 
 class Loop(NamedTuple):

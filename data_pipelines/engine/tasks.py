@@ -14,7 +14,13 @@ import pyarrow as pa
 from data_pipelines.engine.blocks import BLOCK_BYTES, Verdicts, cut, judged, write_block
 from data_pipelines.engine.plan import VERDICTS, Context, Emitted, Rows, Step
 from data_pipelines.engine.rows import fetch, write_rows
-from data_pipelines.engine.sort import by_prefix, checksum, read_partition, write_partitions
+from data_pipelines.engine.sort import (
+    by_prefix,
+    checksum,
+    read_all,
+    read_partition,
+    write_partitions,
+)
 from data_pipelines.table import documents, fail, name_step
 from ssljax.core.errors import DataError, SsljaxError
 
@@ -114,7 +120,8 @@ def judge(folder: Path, *, step: Ref, at: Sequence[int], inputs: Mapping[str, Se
     """
     found = step.resolve().rounds[at[0]]
     found = found.rounds[at[1]] if len(at) > 1 else found
-    channels = {name: read_partition(paths, partition) for name, paths in inputs.items()}
+    channels = {name: read_all(paths) if name in found.whole else read_partition(paths, partition)
+                for name, paths in inputs.items()}
 
     def fetched(name: str, wanted: np.ndarray) -> Rows:
         return fetch(rows, starts, name, wanted)

@@ -1,23 +1,28 @@
 """Summaries of each row's past: over the rows of the same key in a stretch of time before it.
 
-Reads and returns a table, with `<column>_<summary>_<window>` (float64) for each; rows at the very
-time of a row are part of its window, later ones never, so that no future leaks into features.
+Reads and returns the table of documents, with `<column>_<summary>_<window>` (float64) for each;
+rows at the very time of a row are part of its window, later ones never, so that no future leaks
+into features. A grouped step: rows meet by their key, and all of one key are in memory at a time.
+Rows dropped before are in no window and get none.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from data_pipelines.engine.plan import Channels, Context, Emitted, Grouped, Round
 from data_pipelines.steps.scale import numbers
-from data_pipelines.table import Step, add_column, column
+from data_pipelines.table import add_column, column, kept
 from ssljax.core.errors import ConfigError
+from ssljax.core.rng import hash64
 
 SUMMARIES = ("count", "sum", "mean", "std", "min", "max")
 
 
 def make(*, columns: Sequence[str], time: str, by: str, length: float,
-         summaries: Sequence[str] = ("mean", "count")) -> Step:
+         summaries: Sequence[str] = ("mean", "count")) -> Grouped:
     """Return the step.
 
     Args:
@@ -34,21 +39,47 @@ def make(*, columns: Sequence[str], time: str, by: str, length: float,
         raise ConfigError(f"window: columns {columns}, summaries {summaries}, length {length}; "
                           f"expected columns, summaries of {SUMMARIES}, and a positive length.")
 
-    def apply(table: pa.Table) -> pa.Table:
-        times = seconds(table[time])
-        _, keys = np.unique(np.array([str(k) for k in column(table, by)]), return_inverse=True)
-        order = np.lexsort((times, keys))
-        first, stop = edges(keys[order], times[order], length)
-        for name in columns:
-            values = numbers(table[name])[order]
-            for summary in summaries:
-                result = np.empty(len(order))
-                result[order] = [summarise(values[a:b], summary) for a, b in zip(first, stop)]
-                table = add_column(table, f"{name}_{summary}_{length:g}",
-                                   pa.array(result, from_pandas=True))
-        return table
+    named = {(c, kind): f"{c}_{kind}_{length:g}" for c in columns for kind in summaries}
+    return Grouped(functools.partial(emit, columns=columns, time=time, by=by),
+                   (Round("windows", ("times",), functools.partial(judge, named=named,
+                                                                   length=length)),),
+                   functools.partial(add_features, named=named))
 
-    return apply
+
+def emit(table: pa.Table, first: int, *, columns: Sequence[str], time: str, by: str) -> Emitted:
+    """Return the time and numbers of each row, by its key."""
+    rows, keys = kept(table), column(table, by)
+    hashes = {k: hash64("window", str(k)) for k in set(keys)}
+    return {"times": pa.table({
+        "key": np.array([hashes[keys[r]] for r in rows], np.uint64), "row": rows + first,
+        "time": seconds(table[time])[rows],
+        **{f"of {c}": numbers(table[c])[rows] for c in columns}})}
+
+
+def judge(channels: Channels, context: Context, *, named: dict[tuple[str, str], str],
+          length: float) -> Channels:
+    """Return the summaries of each row's window."""
+    del context
+    found = channels["times"]
+    times, keys, rows = (found[n].to_numpy() for n in ("time", "key", "row"))
+    order = np.lexsort((rows, times, keys))
+    first, stop = edges(keys[order], times[order], length)
+    made = {}
+    for (name, summary), feature in named.items():
+        values = found[f"of {name}"].to_numpy()[order]
+        made[feature] = pa.array([summarise(values[a:b], summary) for a, b in zip(first, stop)],
+                                 pa.float64())
+    return {"verdicts": pa.table({"row": rows[order], **made})}
+
+
+def add_features(table: pa.Table, found: pa.Table, *, named: dict[tuple[str, str], str]
+                 ) -> pa.Table:
+    """Return the table of a block with the summaries of its rows."""
+    for feature in named.values():
+        result = np.full(table.num_rows, np.nan)
+        result[found["row"].to_numpy()] = found[feature].to_numpy()
+        table = add_column(table, feature, pa.array(result, from_pandas=True))
+    return table
 
 
 def seconds(values: pa.ChunkedArray) -> np.ndarray:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_pipelines.steps import encode, join_asof, scale, window
-from data_pipelines.table import column
+from data_pipelines.table import column, documents
 from ssljax.core.errors import ConfigError, DataError
 
 
@@ -19,6 +19,14 @@ def parquet(tmp_path):
         return str(tmp_path / name)
 
     return write
+
+
+def rows(**columns):
+    count = len(next(iter(columns.values())))
+    table = documents([{"source": "s", "row": i, "text": "", "licence": ""} for i in range(count)])
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
+    return table
 
 
 @pytest.mark.parametrize("kind, expected", [
@@ -48,7 +56,7 @@ def test_windows_end_at_each_row_and_keep_keys_apart():
     times, keys = draw.integers(0, 50, 200), draw.choice(["p", "q"], 200)
     values = draw.normal(size=200)
     out = window.make(columns=("v",), time="t", by="k", length=10, summaries=window.SUMMARIES)(
-        pa.table({"t": times, "k": keys, "v": values}))
+        rows(t=times, k=keys, v=values))
     for i in range(200):
         some = values[(keys == keys[i]) & (times <= times[i]) & (times > times[i] - 10)]
         assert column(out, "v_count_10")[i] == len(some)
@@ -60,7 +68,7 @@ def test_timestamps_count_in_seconds():
     start = datetime.datetime(2026, 1, 1)
     times = [start + datetime.timedelta(seconds=s) for s in (0, 5, 20)]
     out = window.make(columns=("v",), time="t", by="k", length=10, summaries=("sum",))(
-        pa.table({"t": times, "k": ["p"] * 3, "v": [1.0, 2.0, 4.0]}))
+        rows(t=times, k=["p"] * 3, v=[1.0, 2.0, 4.0]))
     assert column(out, "v_sum_10") == [1, 3, 4]
 
 
