@@ -18,8 +18,8 @@ from data_pipelines import corpus, ordered
 from data_pipelines.corpus import make_corpus
 from data_pipelines.engine.blocks import Blocks
 from data_pipelines.engine.commit import code_version, stage_key
+from data_pipelines.engine.daft import make_executor
 from data_pipelines.engine.engine import Engine
-from data_pipelines.engine.local import Local
 from data_pipelines.listing import Listing
 from data_pipelines.ordered import SPLITS, total_of
 from data_pipelines.output import Existing, check_output, claim, publish, sibling
@@ -35,6 +35,7 @@ from data_pipelines.recipe import (
 from data_pipelines.snapshots.catalog import FOLDER, open_catalog
 from data_pipelines.snapshots.versions import commit_version, properties_of
 from data_pipelines.source import Source
+from data_pipelines.step_reports import step_reports
 from data_pipelines.target import Made, Ordered
 from data_pipelines.write_shards import write_documents
 from ssljax.core.errors import ConfigError, DataError
@@ -52,7 +53,8 @@ class Sizes(NamedTuple):
 
 
 def curate(config: Mapping[str, Any], progress: Report = silent, *, existing: Existing = "keep",
-           workers: int = 0, sizes: Sizes | None = None) -> Manifest:
+           workers: int = 0, sizes: Sizes | None = None, executor: str = "local",
+           ray_address: str = "auto") -> Manifest:
     """Make the dataset of a recipe, or find it made.
 
     Args:
@@ -62,6 +64,8 @@ def curate(config: Mapping[str, Any], progress: Report = silent, *, existing: Ex
             once the new one is whole.
         workers: processes; 0: one for each core we may use, one for little input.
         sizes: how the work is cut.
+        executor: who runs tasks, of engine/daft.py: "local", "daft" or "ray".
+        ray_address: of the cluster, HOST:PORT or "auto".
 
     Raises:
         ConfigError: the recipe cannot work; nothing was read.
@@ -79,13 +83,14 @@ def curate(config: Mapping[str, Any], progress: Report = silent, *, existing: Ex
             if found is None:
                 sizes = sizes or Sizes()
                 work = sibling(output, "work")
-                executor = Local(workers or default_workers(files))
-                engine = Engine(work, executor=executor, block_bytes=sizes.block,
+                runner = make_executor(executor, workers or default_workers(files),
+                                       address=ray_address, reads=local_paths(recipe))
+                engine = Engine(work, executor=runner, block_bytes=sizes.block,
                                 partition_bytes=sizes.partition, report=progress)
                 try:
                     manifest = make_dataset(recipe, files, partial, engine, sizes)
                 finally:
-                    executor.close()
+                    runner.close()
                 publish(partial, output)
                 shutil.rmtree(work, ignore_errors=True)
                 return manifest
@@ -127,6 +132,11 @@ def catalog_folder(recipe: Recipe) -> str:
     return str(Path(recipe.output).parent / FOLDER)
 
 
+def local_paths(recipe: Recipe) -> list[str]:
+    """Return the paths of this machine's file systems that tasks of a recipe read."""
+    return [p for p in (recipe.input, recipe.tokenizer) if os.path.isabs(p) and os.path.exists(p)]
+
+
 def default_workers(files: Listing) -> int:
     """Return the processes worth starting for some input."""
     return len(os.sched_getaffinity(0)) if files.bytes > SMALL else 1
@@ -143,18 +153,18 @@ def make_dataset(recipe: Recipe, files: Listing, folder: Path, engine: Engine,
     accounts = account(blocks, made, engine)
     manifest = describe(recipe, files, counts, made,
                         (*made.files, write_documents(folder, accounts)))
-    keep_version(recipe, manifest, accounts)
+    keep_version(recipe, manifest, accounts, step_reports(recipe, given, target.columns))
     write_manifest(folder, manifest)
     return manifest
 
 
-def keep_version(recipe: Recipe, manifest: Manifest, accounts: Sequence[str]) -> None:
+def keep_version(recipe: Recipe, manifest: Manifest, accounts: Sequence[str],
+                 reports: Sequence[Mapping[str, Any]]) -> None:
     """Commit every row to the recipe's table, as the version that the manifest names."""
     catalog = open_catalog(Path(catalog_folder(recipe)), recipe.catalog)
     try:
         commit_version(catalog, recipe.name, [f"{a}/rows.parquet" for a in accounts],
-                       properties_of(manifest.version, manifest.recipe, manifest.parents,
-                                     code_version()))
+                       properties_of(manifest, code_version(), reports))
     finally:
         catalog.close()
 

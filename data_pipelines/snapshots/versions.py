@@ -19,6 +19,7 @@ import pyarrow.parquet
 from data_pipelines.snapshots.catalog import table_name
 from data_pipelines.snapshots.steps import describe_steps
 from ssljax.core.errors import DataError, nearest
+from ssljax.sources.manifest import Manifest
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -30,7 +31,7 @@ PARENTS = "ssljax.parents"     # what it was made from, as JSON
 CODE = "ssljax.code"           # hash of the source that made it
 STEPS = "ssljax.steps"         # every step's version and all its parameters, as JSON
 COUNTS = "ssljax.counts"       # rows read, kept, dropped by reason and forgotten, as JSON
-REPORTS = "ssljax.reports"     # step -> what it measured of itself, as JSON
+REPORTS = "ssljax.reports"     # what steps measured of themselves, as JSON
 ATTEMPTS = 8                   # of a commit that other writers overtake
 
 
@@ -173,6 +174,11 @@ def batches(table: "Table", version: Version, columns: Sequence[str],
         yield reader.to_table([])
 
 
+def reports_of(version: Version) -> list[dict[str, Any]]:
+    """Return what the steps of a version measured of themselves, {"step", ...} of each."""
+    return json.loads(version.properties.get(REPORTS, "[]"))
+
+
 def columns_of(table: "Table", version: Version) -> dict[str, str]:
     """Return the columns of a version's rows, and the step that wrote each where one did."""
     snapshot = table.snapshot_by_id(version.snapshot)
@@ -235,19 +241,16 @@ def change(row: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def properties_of(version: str, recipe: Mapping[str, Any], parents: Sequence[Any], code: str, *,
-                  counts: Mapping[str, Any] | None = None,
-                  reports: Mapping[str, Any] | None = None) -> dict[str, str]:
+def properties_of(manifest: Manifest, code: str,
+                  reports: Sequence[Mapping[str, Any]] = ()) -> dict[str, str]:
     """Return the properties of a new version.
 
     Args:
-        version: its name.
-        recipe: its identity.
-        parents: what it was made from.
+        manifest: of the dataset that was made with it.
         code: hash of the package.
-        counts: "read", "kept" and "dropped" by reason, as the run that made it counted.
-        reports: what steps measured of themselves, by name of the step.
+        reports: what steps measured of themselves (data_pipelines/step_reports.py).
     """
-    return {VERSION: version, RECIPE: json.dumps(recipe, sort_keys=True),
-            PARENTS: json.dumps(parents), CODE: code, STEPS: json.dumps(describe_steps(recipe)),
-            COUNTS: json.dumps(counts or {}), REPORTS: json.dumps(reports or {})}
+    counts = {"read": manifest.read, "kept": manifest.kept, "dropped": dict(manifest.dropped)}
+    return {VERSION: manifest.version, RECIPE: json.dumps(manifest.recipe, sort_keys=True),
+            PARENTS: json.dumps(manifest.parents), CODE: code, COUNTS: json.dumps(counts),
+            STEPS: json.dumps(describe_steps(manifest.recipe)), REPORTS: json.dumps(list(reports))}

@@ -88,17 +88,34 @@ def list_versions(args: argparse.Namespace) -> None:
 
 
 def show(args: argparse.Namespace) -> None:
-    """Print a version's funnel by step and reason, and samples of each."""
-    from data_pipelines.snapshots.versions import find_version, funnel, scan
+    """Print a version's funnel by step and reason, samples of each, and what steps measured."""
+    from data_pipelines.snapshots.versions import find_version, funnel, reports_of
     table = table_of(args, args.names[0])
     version = find_version(table, args.names[1] if len(args.names) > 1 else "")
-    rows = scan(table, version, ["id", "source", "row", "dropped", "detail", "step"]).to_pylist()
-    print(f"{args.names[0]} {version.name}: {len(rows):,} rows")
-    for step, reason, count in funnel(table, version):
+    counted = funnel(table, version)
+    samples = first_rows(table, version, args.samples)
+    print(f"{args.names[0]} {version.name}: {sum(n for _, _, n in counted):,} rows")
+    for step, reason, count in counted:
         print(f"{count:>12,}  {step or 'kept':<20} {reason}")
-        own = [r for r in rows if (r["step"] or "") == step and (r["dropped"] or "") == reason]
-        for row in own[:args.samples]:
+        for row in samples.get((step, reason), []):
             print(f"{'':14}{row['id']} {row['source']}:{row['row']} {row['detail'] or ''}".rstrip())
+    for report in reports_of(version):
+        found = ", ".join(f"{edit} {recall['all']:.1%}"
+                          for edit, recall in report.get("recall", {}).items())
+        print(f"{report['step']}: of {report.get('planted', 0):,} planted items it finds "
+              f"{found or 'none'}; by set in `ssljax data report`.")
+
+
+def first_rows(table: "Table", version: Any, count: int) -> dict[tuple[str, str], list[Any]]:
+    """Return the first rows of each step and reason, without their texts."""
+    from data_pipelines.snapshots.versions import batches
+    found: dict[tuple[str, str], list[Any]] = {}
+    for rows in batches(table, version, ["id", "source", "row", "dropped", "detail", "step"]):
+        for row in rows.to_pylist() if count else []:
+            own = found.setdefault((row["step"] or "", row["dropped"] or ""), [])
+            if len(own) < count:
+                own.append(row)
+    return found
 
 
 def diff(args: argparse.Namespace) -> None:
