@@ -71,12 +71,17 @@ def representatives(hashes: np.ndarray, within: int) -> np.ndarray:
 
 def close_pairs(hashes: np.ndarray, within: int) -> np.ndarray:
     """Return the pairs of distinct hashes, uint64 [n], `within` bits apart: int64 [m, 2]."""
-    edges = np.linspace(0, BITS, within + 2).round().astype(int) if within else []
     found = [np.empty((0, 2), np.int64)]
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        piece = hashes >> np.uint64(low) & np.uint64((1 << int(high - low)) - 1)
+    for piece in pieces(hashes, within):
         found += bucket_pairs(hashes, piece, within)
     return unique_pairs(np.concatenate(found))
+
+
+def pieces(hashes: np.ndarray, within: int) -> list[np.ndarray]:
+    """Return within + 1 pieces of each hash, uint64 [n] each; none where equal ones suffice."""
+    edges = np.linspace(0, BITS, within + 2).round().astype(int) if within else []
+    return [hashes >> np.uint64(low) & np.uint64((1 << int(high - low)) - 1)
+            for low, high in zip(edges[:-1], edges[1:], strict=True)]
 
 
 def bucket_pairs(hashes: np.ndarray, piece: np.ndarray, within: int) -> list[np.ndarray]:

@@ -2,25 +2,31 @@
 
 Reads and returns the table of documents with a column of encoded images, the same for any order of
 rows; `detail` is "<survivor's id> <bits apart>" and `cluster` the survivor's. An image that cannot
-be decoded repeats nothing: judging it is another step's task.
+be decoded repeats nothing: judging it is another step's task. A grouped step of 64-bit hashes; the
+rounds are in data_pipelines/image_rounds.py.
 """
 
+import functools
 import io
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from data_pipelines import image_rounds, near_rounds
+from data_pipelines.engine.plan import Emitted, Grouped, Loop, Round
 from data_pipelines.kernels import perceptual
-from data_pipelines.survivors import rank, require
-from data_pipelines.table import Step, column, drop, replace
+from data_pipelines.kernels.words import mix
+from data_pipelines.survivors import lengths, require, scores
+from data_pipelines.table import kept
+from data_pipelines.verdicts import apply_verdicts
 from ssljax.core.errors import ConfigError, MissingExtraError
 
 LARGEST = 100_000_000          # pixels; what decompresses to more is not decoded
 
 
 def make(*, image: str = "image", kind: Literal["difference", "frequency"] = "frequency",
-         within: int = 6, quality: str = "") -> Step:
+         within: int = 6, quality: str = "") -> Grouped:
     """Return the step.
 
     Args:
@@ -37,22 +43,31 @@ def make(*, image: str = "image", kind: Literal["difference", "frequency"] = "fr
         raise ConfigError(f'image_duplicates: kind "{kind}", within {within}; expected '
                           '"difference" or "frequency", and 0 to 15 bits.')
 
-    def apply(table: pa.Table) -> pa.Table:
-        ranked = rank(table, quality)
-        encoded = require(table, image).take(pa.array(ranked, pa.int64()))
-        hashes = [image_hash(data.as_py(), kind) for data in encoded]
-        sound = np.array([h is not None for h in hashes], bool)
-        ranked, values = ranked[sound], np.array([h for h in hashes if h is not None], np.uint64)
-        ids, named = column(table, "id"), column(table, "cluster")
-        verdicts = {}
-        for i, s in enumerate(perceptual.representatives(values, within).tolist()):
-            if s != i:
-                apart = int(perceptual.distance(values[i], values[s]))
-                verdicts[int(ranked[i])] = ("image_duplicate", f"{ids[ranked[s]]} {apart}")
-                named[ranked[i]] = named[ranked[s]]
-        return replace(drop(table, verdicts), "cluster", named)
+    rounds = (
+        Round("same", ("images",), functools.partial(image_rounds.same, within=within)),
+        Round("near", ("pieces",), functools.partial(image_rounds.near, within=within)),
+        Loop("components", (Round("large", ("links",), near_rounds.large),
+                            Round("small", ("down",), near_rounds.small)), "links"),
+        Round("families", ("edges", "links"), near_rounds.families),
+        Round("survivors", ("families",), image_rounds.survivors),
+        Round("copies", ("images", "settled"), image_rounds.copies),
+    )
+    return Grouped(functools.partial(emit, image=image, kind=kind, quality=quality), rounds,
+                   apply_verdicts)
 
-    return apply
+
+def emit(table: pa.Table, first: int, *, image: str, kind: str, quality: str) -> Emitted:
+    """Return the hash of every image that can be decoded, and what it is preferred by."""
+    rows = kept(table)
+    encoded = require(table, image).take(pa.array(rows, pa.int64()))
+    hashes = [image_hash(data.as_py(), kind) for data in encoded]
+    sound = np.array([h is not None for h in hashes], bool)
+    rows, values = rows[sound], np.array([h for h in hashes if h is not None], np.uint64)
+    names = {n: table[n].take(pa.array(rows, pa.int64())).combine_chunks()
+             for n in ("id", "cluster")}
+    return {"images": pa.table({"key": mix(values), "hash": values, "row": rows + first,
+                                "quality": scores(table, rows, quality),
+                                "length": lengths(table, rows), **names})}
 
 
 def image_hash(data: bytes | None, kind: str) -> int | None:
