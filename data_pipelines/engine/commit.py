@@ -6,6 +6,7 @@ the folder's existence is the commit. A run that was killed anywhere finds what 
 writers of one task (a retried one, a second cluster node) leave one output, the first.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -79,6 +80,13 @@ def told(folder: str | Path) -> Mapping[str, Any]:
 
 
 def prune(stage: Path) -> None:
-    """Remove the temporary folders that killed writers left in a stage."""
+    """Remove the temporary folders that killed writers left in a stage.
+
+    Each is renamed first: a writer that lives on, on another node, must not commit what is left of
+    a folder half removed.
+    """
     for entry in stage.glob(".*"):
-        shutil.rmtree(entry, ignore_errors=True)
+        doomed = entry.with_name(f".{uuid.uuid4().hex}")
+        with contextlib.suppress(FileNotFoundError):    # it has just been committed
+            entry.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)

@@ -112,11 +112,7 @@ class Local:
 
     def died(self, worker: Worker, call: Call, attempts: int) -> Exception | str:
         """Return what a worker's death means: an error once it has happened ATTEMPTS times."""
-        if attempts < ATTEMPTS:
-            return "again"
-        return DataError(f"A worker was killed {attempts} times in {call.function.__name__} of "
-                         f"{call.folder}, likely for want of memory; use fewer --workers. What is "
-                         "done is kept: the same command continues.")
+        return "again" if attempts < ATTEMPTS else killed(call, attempts)
 
     def next(self, worker: Worker, waiting: deque[int], calls: Sequence[Call]) -> None:
         """Give a free worker the next call, if there is one."""
@@ -137,6 +133,13 @@ class Local:
         for worker in self.running:
             worker.close()
         self.running = []
+
+
+def killed(call: Call, attempts: int) -> DataError:
+    """Return the error of a task under which workers died."""
+    return DataError(f"A worker was killed {attempts} times in {call.function.__name__} of "
+                     f"{call.folder}, likely for want of memory; use fewer --workers. What is done "
+                     "is kept: the same command continues.")
 
 
 def write_frame(stream: Any, value: Any) -> None:

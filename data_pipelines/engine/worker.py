@@ -1,6 +1,7 @@
 """One worker process: reads tasks from standard input until it ends, answers None or the error."""
 
 import os
+import signal
 import sys
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from ssljax.core.errors import DataError, SsljaxError
 
 def main() -> None:
     """Serve until the other side is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C is for the driver, which ends us
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)                  # what a library prints must not enter the answers
     # One thread a process: the processes are the parallelism, and each pool has its own memory.

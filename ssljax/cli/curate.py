@@ -11,6 +11,8 @@ TAKES_CONFIG = True
 EXAMPLES = """  ssljax curate                       the standard library of this Python: no download
   ssljax curate --input DIR --output runs/data/mine --config.vocab_size=8192
   ssljax curate --config my_recipe.py --config.options.quality.min_words=50 --overwrite
+  ssljax curate --input /nfs/crawl --output /nfs/data/crawl --executor ray
+                                      on the Ray cluster that this machine is a node of
 
 Reads .txt .md .rst .py .html .jsonl and these with .gz. The same command again does nothing while
 input and recipe are the same. OUTPUT/documents.jsonl.gz says what became of every document.
@@ -27,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--licence", help="of the input, for the manifest; default: unknown")
     parser.add_argument("--workers", type=int, default=0,
                         help="processes; default: one for each core, one for little input")
+    parser.add_argument("--executor", choices=("local", "daft", "ray"), default="local",
+                        help="who runs the tasks, with the same output: processes of this machine, "
+                             "Daft on this machine, or Daft on a Ray cluster whose nodes mount "
+                             "input and output at the same paths; default: local")
+    parser.add_argument("--ray-address", default="auto", metavar="HOST:PORT",
+                        help="of the cluster for --executor ray; default: auto, this node's")
     parser.add_argument("--overwrite", dest="existing", action="store_const", const="replace",
                         default="keep", help="replace a dataset that is at OUTPUT already")
 
@@ -47,7 +55,8 @@ def run(args: argparse.Namespace) -> None:
     started = time.monotonic()
     with bars(stages(config)) as progress:
         manifest = curate(config, progress, existing=args.existing,
-                          workers=args.workers)
+                          workers=args.workers, executor=args.executor,
+                          ray_address=args.ray_address)
     print_summary(manifest, config["output"], time.monotonic() - started)
 
 

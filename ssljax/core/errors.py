@@ -2,12 +2,24 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class SsljaxError(Exception):
     """A failure with a message for the user; the command line prints it, exits `exit_code`."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Cross processes whole, whatever arguments a kind of error takes."""
+        return restore, (type(self), self.args, self.__dict__)
+
+
+def restore(kind: type[SsljaxError], args: tuple[Any, ...], fields: dict[str, Any]) -> SsljaxError:
+    """Return an error as it was in the process that raised it."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class ConfigError(SsljaxError, ValueError):

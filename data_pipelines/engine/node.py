@@ -1,0 +1,111 @@
+"""What each machine of a Daft executor does: hand the tasks it is given to processes of its own.
+
+Daft calls `attempt` on threads, of this process or of one that Ray keeps on each node. Kernels hold
+Python's lock, and one of them may be killed for want of memory, so a thread passes its task on to a
+worker process (local.py) and waits. Daft's own processes for functions start anew for every stage,
+0.8 s each, where these stay. What a task failed with goes back as a value, so that it arrives
+as the error it was.
+"""
+
+import functools
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from data_pipelines.engine.local import ATTEMPTS, Worker, killed, read_frame, write_frame
+from data_pipelines.engine.plan import Call
+from ssljax.core.errors import DataError
+
+
+class Pool:
+    """At most `most` worker processes, started when needed, for threads to share."""
+
+    def __init__(self, most: int):
+        """Start nothing yet."""
+        self.free = threading.Semaphore(most)
+        self.threads = max(1, (os.cpu_count() or 1) // most)
+        self.lock = threading.Lock()
+        self.idle: list[Worker] = []
+        self.running: set[Worker] = set()
+        self.closed = False
+
+    def run(self, call: Call) -> Exception | None:
+        """Run a task in a worker, a second time where that dies under it; return its error."""
+        with self.free:
+            for _ in range(ATTEMPTS):
+                worker = self.take()
+                if worker is None:
+                    return DataError("The executor was closed.")
+                try:
+                    write_frame(worker.process.stdin, call)
+                    answer = read_frame(worker.process.stdout)
+                except (EOFError, OSError, ValueError):    # ValueError: `close` shut its pipes
+                    self.end(worker)
+                    continue
+                with self.lock:
+                    self.idle.append(worker)
+                return answer
+        return killed(call, ATTEMPTS)
+
+    def take(self) -> Worker | None:
+        """Return a worker that has nothing to do, or a new one; None once closed."""
+        with self.lock:
+            if self.closed:
+                return None
+            if self.idle:
+                return self.idle.pop()
+            worker = Worker(self.threads)
+            self.running.add(worker)
+            return worker
+
+    def end(self, worker: Worker) -> None:
+        """Forget a worker that has died."""
+        with self.lock:
+            if worker in self.running:
+                self.running.remove(worker)
+                worker.close()
+
+    def close(self) -> None:
+        """Kill all workers; a task that is running has committed nothing."""
+        with self.lock:
+            self.closed = True
+            for worker in self.running:
+                worker.process.kill()      # its thread, if any, reads the end of the pipe
+            for worker in self.idle:
+                worker.close()
+            self.running -= set(self.idle)
+            self.idle.clear()
+
+
+@functools.cache
+def pool(most: int) -> Pool:
+    """Return this process's workers."""
+    return Pool(most or os.cpu_count() or 1)
+
+
+def attempt(calls: Iterable[bytes], most: int) -> list[bytes]:
+    """Run pickled tasks; return the pickled error of each, or None's.
+
+    Args:
+        calls: of `Call`.
+        most: worker processes; 0: one for each core of the machine.
+    """
+    return [pickle.dumps(run_here(pickle.loads(call), most)) for call in calls]
+
+
+def run_here(call: Call, most: int) -> Exception | None:
+    """Run a task on this machine, if it sees the stage's folder, which the driver made."""
+    stage = Path(call.folder).parent
+    if not stage.is_dir():
+        return unseen(socket.gethostname(), stage)
+    return pool(most).run(call)
+
+
+def unseen(node: str, folder: Path | str) -> DataError:
+    """Return the error of a node that does not see a folder."""
+    return DataError(f"Node {node} cannot see {folder}. On a cluster, input and output have to be "
+                     "on a file system that every node mounts at the same path, such as NFS or "
+                     "Lustre; choose another --output or --input, or mount it there.")
