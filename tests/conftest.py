@@ -7,14 +7,13 @@ import tempfile
 
 import pytest
 
+from tests import compiler_flags
+
 # XLA's collectives on CPU devices each hold a thread while they wait: with as many as cores, eight
 # devices with a dozen collectives that need not wait for each other starve, and a step hangs.
 os.environ.setdefault("NPROC", "64")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Tests compile much and compute little: the least optimised code halves their time.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8 "
-                      "--xla_backend_optimization_level=0 "
-                      "--xla_llvm_disable_expensive_passes=true")
+os.environ.setdefault("XLA_FLAGS", compiler_flags.devices(8))
 
 # Packing plans and checksums of tests are not the user's; worker processes share the first one's.
 if "SSLJAX_TEST_CACHE" not in os.environ:

@@ -11,15 +11,15 @@ import sysconfig
 import pytest
 
 from ssljax.core.files import read_json_lines
+from tests import compiler_flags
 
 SMOKE = "experiments/gpt/quickstart.py:smoke"
 
 
 def environment(devices: int = 1) -> dict[str, str]:
     """Return the environment of a child with `devices` fake CPU devices."""
-    flags = (f"--xla_force_host_platform_device_count={devices} "
-             "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    return {**os.environ, "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": compiler_flags.devices(devices)}
 
 
 def command(*arguments) -> list[str]:
