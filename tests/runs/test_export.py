@@ -87,7 +87,8 @@ def test_generate_prints_in_a_process_with_one_device_what_it_says_here(exported
     out = subprocess.run(
         [sys.executable, "-m", "ssljax.cli.main", "generate", exported.artefact, "--prompt",
          "Sentence", "--max-tokens", "9", "--seed", "3"], capture_output=True, text=True,
-        env={**os.environ, "XLA_FLAGS": compiler_flags.FLAGS, "JAX_PLATFORMS": "cpu"}, cwd=ROOT, timeout=120)
+        env={**os.environ, "XLA_FLAGS": compiler_flags.FLAGS, "JAX_PLATFORMS": "cpu"}, cwd=ROOT,
+        timeout=120)
     assert out.returncode == 0, out.stderr
     here = "".join(generate(exported.artefact, "Sentence", max_tokens=9, seed=3))
     assert out.stdout == f"{here}\n" and here.startswith("Sentence") and len(here) > 12
