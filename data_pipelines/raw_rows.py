@@ -1,8 +1,9 @@
 """Raw records become rows of the table of documents: decoded, extracted, or dropped with a reason.
 
 Pages and PDF files are read in a child process with hard limits (data_pipelines/limits.py).
-Reasons beside those of the readers: "timeout", "out_of_memory", "crashed", "failed" (the
-extractor), "no_article", "no_text" (a record without text, such as an image), "not_text" (NUL).
+Reasons beside those of the readers: "http_status" (other than 200), "timeout", "out_of_memory",
+"crashed", "failed" (the extractor), "no_article", "no_text" (a record without text, such as an
+image), "not_text" (NUL).
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,9 @@ def raw_row(record: Raw) -> dict[str, Any]:
     """Return the row of one record."""
     if record.error:
         return bad(record, record.error, record.detail)
+    status = record.fields.get("status", 200)
+    if status != 200:                   # the page says that there is none
+        return bad(record, "http_status", str(status))
     if record.kind == "html":
         page = decode(record.payload, record.fields.get("content_type", "")).text
         text = extract(page).text

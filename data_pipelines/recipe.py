@@ -24,7 +24,8 @@ class Recipe:
     """The fields of a recipe file; data_pipelines/text.py explains each.
 
     steps:   dict(name=file of data_pipelines/steps, **arguments) in order; the first is the source
-    options: step name -> more arguments, where the command line can reach them
+    options: step name -> more arguments, where the command line can reach them; use=False leaves
+             the step out
     target:  dict(name=file of data_pipelines/targets, **arguments): what is written
     catalog: pyiceberg's properties of the catalog of versions; none: `catalog` beside the output
 
@@ -53,7 +54,7 @@ def read_recipe(config: Mapping[str, Any]) -> Recipe:
         ConfigError: an unknown or missing field, or a value that cannot be.
     """
     check_spec("recipe", Recipe, config, {})
-    recipe = Recipe(**config)
+    recipe = used_steps(Recipe(**config))
     if not recipe.output or not recipe.name or not recipe.steps:
         raise ConfigError("recipe.output and recipe.name are a folder and a word, and recipe.steps "
                           "begins with a source; one is empty.")
@@ -61,6 +62,26 @@ def read_recipe(config: Mapping[str, Any]) -> Recipe:
     ours = source == os.path.abspath(standard_library())
     return dataclasses.replace(recipe, output=os.path.abspath(recipe.output), input=source,
                                licence=recipe.licence or ("PSF-2.0" if ours else "unknown"))
+
+
+def used_steps(recipe: Recipe) -> Recipe:
+    """Return the recipe without the steps whose arguments say `use=False`, and their options.
+
+    Raises:
+        ConfigError: another value of `use`.
+    """
+    steps, unused = [], set()
+    options = {n: dict(given) for n, given in recipe.options.items()}
+    for spec in map(dict, recipe.steps):
+        name = str(spec.get("name", ""))
+        own = spec.pop("use", True)
+        use = options.get(name, {}).pop("use", own)
+        if not isinstance(use, bool):
+            raise ConfigError(f"{name}.use = {use!r}; expected True or False.")
+        steps, unused = ([*steps, spec], unused) if use else (steps, {*unused, name})
+    kept = {s.get("name") for s in steps}
+    return dataclasses.replace(recipe, steps=steps, options={
+        n: given for n, given in options.items() if n in kept or n not in unused})
 
 
 def place_of(recipe: Recipe) -> str:

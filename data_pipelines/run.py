@@ -9,6 +9,7 @@ workers or blocks.
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -223,7 +224,7 @@ def describe(recipe: Recipe, files: Listing, counts: Mapping[str, Any], made: Ma
     """Return the manifest of what was written."""
     shards = tuple(shard for written in made.splits.values() for shard in written.shards)
     written = (*(file for w in made.splits.values() for file in w.files), *others)
-    source: dict[str, Any] = {"path": recipe.input or recipe.steps[0]["name"],
+    source: dict[str, Any] = {"path": without_password(recipe.input) or recipe.steps[0]["name"],
                               "listing": files.hash, "bytes": files.bytes,
                               "files": files.files.num_rows, "ignored": files.ignored,
                               "table": recipe.name,
@@ -235,3 +236,8 @@ def describe(recipe: Recipe, files: Listing, counts: Mapping[str, Any], made: Ma
         vocab_size=made.vocab_size, splits={s: w.summary for s, w in made.splits.items()},
         shards=shards, files=written, read=counts["rows"], kept=counts["kept"],
         dropped=counts["dropped"])
+
+
+def without_password(path: str) -> str:
+    """Return a path or URL without the name and password that a URL may hold."""
+    return re.sub(r"(?<=://)[^/@]*@", "", path)

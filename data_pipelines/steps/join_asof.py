@@ -8,6 +8,7 @@ the other; null where nothing was known yet, or only what is too old. The future
 import functools
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -43,12 +44,16 @@ def make(*, path: str, on: str, by: Sequence[str] = (), columns: Sequence[str],
     def apply(table: pa.Table) -> pa.Table:
         try:
             left = table.select([on, *by]).append_column(
-                "_place", pa.array(range(table.num_rows), pa.int64())).sort_by(on)
+                "_place", pa.array(range(table.num_rows), pa.int64()))
+            # Rows that were dropped as they were read may have no time; the join refuses those.
+            left = left.filter(pc.is_valid(left[on])).sort_by(on)
             found = left.join_asof(load(), on=on, by=list(by), tolerance=-oldest)
         except (OSError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as err:
             raise DataError(f"join_asof: {path} cannot be joined on {on} by {list(by)}: {err}"
                             ) from err
-        order = pc.sort_indices(found, [("_place", "ascending")])
+        at = np.full(table.num_rows, -1)
+        at[found["_place"].to_numpy()] = np.arange(found.num_rows)
+        order = pa.array(at, mask=at < 0)
         for name in columns:
             table = add_column(table, name, found[name].take(order))
         return table

@@ -1,0 +1,1 @@
+"""Recipes as lists of steps, one a file: get_config(arg) -> ConfigDict of plain data."""
