@@ -4,9 +4,14 @@ import pytest
 
 from data_pipelines.kernels.sentences import SentenceCounter
 from data_pipelines.kernels.word_splits import (
+    END,
+    INNER,
+    MARK,
+    Piece,
     cut,
     load_spacy,
     plain_piece,
+    spacy_pieces,
     spacy_words,
     unicode_words,
 )
@@ -35,6 +40,20 @@ def test_chunks_split_as_spacy_splits_them_alone(spacy):
     plain = [plain_piece(c, language.tokenizer.rules, ends) for c in CHUNKS]
     assert sum(p is not None for p in plain) > 15
     assert all(p is None or p == e for p, e in zip(plain, expected, strict=True))
+
+
+@pytest.mark.parametrize("chunks", [CHUNKS, [
+    "supercalifragilistic" + end for end in (
+        "", ".", "...", "." * 9, "'s", "’s.", "……", "5mbar", "5mbar.", "12US$", "°C.", "²)",
+        ")).", "5км/ч", "😀", "--", "=b", "_", "/", ":x", "—", "~y", "b,c", "b.C", "1+2", "®",
+        "%.", "5%")]])
+def test_the_quicker_rules_split_as_spacys_own(spacy, chunks):
+    _, ends = spacy
+    own = pytest.importorskip("spacy").blank("en").tokenizer
+    tokens = [list(own(chunk)) for chunk in chunks]
+    expected = [Piece(tuple(t.text for t in some), tuple(
+        END if t.text in ends else MARK if t.is_punct else INNER for t in some)) for some in tokens]
+    assert spacy_pieces(chunks) == expected
 
 
 @pytest.mark.parametrize("line", [
