@@ -67,7 +67,8 @@ class Child:
 
 
 def limited_map(function: Callable[[Any], Any], values: Iterable[Any], *,
-                limits: Limits = Limits(), children: int = 1) -> Iterator[Any]:  # noqa: B008
+                limits: Limits = Limits(), children: int = 1,  # noqa: B008
+                kept: list[Child] | None = None) -> Iterator[Any]:
     """Yield function(value) of each value in order, or the Failure of that call.
 
     Args:
@@ -75,9 +76,12 @@ def limited_map(function: Callable[[Any], Any], values: Iterable[Any], *,
         values: picklable; read only a few ahead of what has been yielded.
         limits: of one call.
         children: processes.
+        kept: children of an earlier call with the same function and limits, who stay there for the
+            next one, since to start one takes a second; the caller stops them.
     """
     source = enumerate(values)
-    idle = [Child(function, limits) for _ in range(children)]
+    before = [] if kept is None else kept[:]
+    idle = before or [Child(function, limits) for _ in range(children)]
     busy: list[Child] = []
     done: dict[int, Any] = {}
     turn, ended = 0, False
@@ -97,8 +101,12 @@ def limited_map(function: Callable[[Any], Any], values: Iterable[Any], *,
                 yield done.pop(turn)
                 turn += 1
     finally:
+        stays = [] if kept is None else idle[:]
         for child in (*idle, *busy):
-            child.stop()
+            if child not in stays:
+                child.stop()
+        if kept is not None:
+            kept[:] = stays
 
 
 def finished(busy: list[Child]) -> list[Child]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_pipelines.kernels.decode import decode
 from data_pipelines.kernels.extract import extract
-from data_pipelines.limits import Failure, Limits, limited_map
+from data_pipelines.limits import Child, Failure, Limits, limited_map
 from data_pipelines.readers.pdf import pdf_text
 from data_pipelines.readers.record import Raw
 from ssljax.core.errors import UnreadableRecordError
@@ -19,8 +19,9 @@ from ssljax.core.errors import UnreadableRecordError
 TEXT_KINDS = ("text", "markdown", "row")
 
 
-def raw_rows(records: Iterable[Raw], *, limits: Limits, children: int = 1) -> Iterator[dict]:
-    """Yield the row of each record in order."""
+def raw_rows(records: Iterable[Raw], *, limits: Limits, children: int = 1,
+             kept: list[Child] | None = None) -> Iterator[dict]:
+    """Yield the row of each record in order; `kept` as `limited_map` has it."""
     waiting: list[Raw] = []
 
     def noted() -> Iterator[Raw]:
@@ -28,7 +29,8 @@ def raw_rows(records: Iterable[Raw], *, limits: Limits, children: int = 1) -> It
             waiting.append(record._replace(payload=b""))     # bounded: limited_map reads few ahead
             yield record
 
-    for found in limited_map(raw_row, noted(), limits=limits, children=children):
+    for found in limited_map(raw_row, noted(), limits=limits, children=children,
+                             kept=kept):
         record = waiting.pop(0)
         yield bad(record, found.reason, found.detail) if isinstance(found, Failure) else found
 

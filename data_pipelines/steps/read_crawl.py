@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from data_pipelines.limits import Child
 from data_pipelines.limits import Limits as PageLimits
 from data_pipelines.listing import SCHEMA, Listing, stat
 from data_pipelines.readers import crawl
@@ -55,8 +56,13 @@ def make(*, folder: str, agent: str = "ssljax-crawl", delay: float = 1.0, timeou
     polite = crawl.Limits(agent, delay, timeout, max_bytes, private=private)
 
     def read(files: pa.Table) -> Iterator[pa.Table]:
-        yield from tables({"licence": licence, **row} for source in column(files, "source")
-                          for row in rows(folder, source, page_seconds))
+        children: list[Child] = []
+        try:
+            yield from tables({"licence": licence, **row} for source in column(files, "source")
+                              for row in rows(folder, source, PageLimits(page_seconds), children))
+        finally:
+            for child in children:
+                child.stop()
 
     return Source(functools.partial(fetch, input, Path(folder), polite, hosts), read)
 
@@ -118,11 +124,11 @@ def fetch_batch(batch: Sequence[str], folder: Path, polite: crawl.Limits) -> Non
     write_json(folder / f"{name(batch)}.json", [o._asdict() for o in outcomes])
 
 
-def rows(folder: str, source: str, page_seconds: float) -> Iterator[Row]:
+def rows(folder: str, source: str, limits: PageLimits, children: list[Child]) -> Iterator[Row]:
     """Yield the pages of a batch, then a dropped row for each URL without one."""
     archive = source.replace(".json", ".warc.gz")
     if Path(folder, archive).stat().st_size:
-        yield from read_crawled(folder, [archive], PageLimits(page_seconds))
+        yield from read_crawled(folder, [archive], limits, children)
     outcomes = json.loads(Path(folder, source).read_bytes())
     for number, outcome in enumerate(o for o in outcomes if o["reason"] != "fetched"):
         yield {"source": source, "row": number, "text": "", "url": outcome["url"],

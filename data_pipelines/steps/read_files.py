@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from data_pipelines.html_text import html_text
-from data_pipelines.limits import Limits
+from data_pipelines.limits import Child, Limits
 from data_pipelines.listing import CRAWLED, Listing, inside, list_files, suffix
 from data_pipelines.readers.jsonl import lines
 from data_pipelines.readers.opening import opened
@@ -48,9 +48,14 @@ def make(*, input: str, licence: str = "unknown", page_seconds: float = 5.0,
 
     def read(files: pa.Table) -> Iterator[pa.Table]:
         groups = itertools.groupby(column(files, "source"), is_crawled)
-        yield from tables({"licence": licence, **row} for crawled, sources in groups
-                          for row in (read_crawled(input, list(sources), limits) if crawled
-                                      else read_plain(input, sources)))
+        children: list[Child] = []
+        try:
+            yield from tables({"licence": licence, **row} for crawled, sources in groups
+                              for row in (read_crawled(input, list(sources), limits, children)
+                                          if crawled else read_plain(input, sources)))
+        finally:
+            for child in children:
+                child.stop()
 
     return Source(functools.partial(list_input, input), read)
 
@@ -79,14 +84,15 @@ def is_crawled(source: str) -> bool:
     return suffix(PurePath(source)) in CRAWLED
 
 
-def read_crawled(folder: str, sources: list[str], limits: Limits) -> Iterator[Row]:
-    """Yield the rows of archives, tables and PDF files; one child process serves them all."""
+def read_crawled(folder: str, sources: list[str], limits: Limits,
+                 kept: list[Child]) -> Iterator[Row]:
+    """Yield the rows of archives, tables and PDF files; one child process, `kept`, serves all."""
     # Imported here: lxml, fastwarc and Parquet cost a second that plain files need not spend.
     from data_pipelines.raw_rows import raw_rows
     from data_pipelines.readers import any_format
     records = (record._replace(source=named(record.source, source)) for source in sources
                for record in any_format.read(inside(folder, source)))
-    yield from raw_rows(records, limits=limits)
+    yield from raw_rows(records, limits=limits, kept=kept)
 
 
 def named(found: str, source: str) -> str:

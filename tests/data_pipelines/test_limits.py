@@ -58,3 +58,17 @@ def test_children_end_with_the_iteration():
 def pid(_):
     """Return the child's process."""
     return os.getpid()
+
+
+def test_kept_children_serve_the_next_call_and_those_that_died_are_replaced():
+    kept = []
+    try:
+        assert list(limited_map(act, ["b"], limits=LIMITS, kept=kept)) == ["bb"]
+        first = [c.process.pid for c in kept]
+        assert list(limited_map(act, ["a"], limits=LIMITS, kept=kept)) == ["aa"]
+        assert [c.process.pid for c in kept] == first and len(first) == 1
+        list(limited_map(act, ["die"], limits=LIMITS, kept=kept))
+        assert [c.process.pid for c in kept] != first
+    finally:
+        for child in kept:
+            child.stop()

@@ -106,7 +106,7 @@ def test_fineweb_like_on_real_web_pages_and_archives(tmp_path):
     (tmp_path / "domains").write_text("bad.example\n")
     config = load("fineweb_like", tmp_path, input=str(raw), vocab_size=400, options={
         "url_lists": {"use": True, "domains": str(tmp_path / "domains")},
-        "decontaminate": {"use": True, "evals": [str(needs("evals"))]}}, validation_fraction=0.2)
+        "decontaminate": {"use": True, "evals": [str(needs("evals/copa.jsonl"))]}}, validation_fraction=0.2)
     manifest, told = checked(config)
     assert manifest.read == 400 + 21 and 5 < manifest.kept < 300
     assert manifest.dropped["url_domain"] == 10
