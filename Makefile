@@ -65,5 +65,5 @@ bench-env-curate: .bench-env-curate/.done
 	@echo "Installing datatrove and spaCy in .bench-env-curate ..."
 	@$(PYTHON) -m venv .bench-env-curate
 	@.bench-env-curate/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< \
-		datatrove spacy regex tldextract pyahocorasick xxhash orjson
+		datatrove spacy regex tldextract pyahocorasick xxhash orjson warcio
 	@touch $@

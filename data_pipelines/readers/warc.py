@@ -6,7 +6,6 @@ and WET conversions ("text"). Errors: "truncated" (the record is shorter than it
 http.py, and "too_large". Requests, metadata and revisits are passed over: they are no documents.
 """
 
-import base64
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,9 @@ from data_pipelines.readers.opening import name_of, opened
 from data_pipelines.readers.record import MAX_BYTES, Raw, failed
 from ssljax.core.errors import UnreadableRecordError
 
+HASHES = {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "md5": hashlib.md5}
+BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+TO_DIGITS = str.maketrans(BASE32, "0123456789ABCDEFGHIJKLMNOPQRSTUV")      # those of int(_, 32)
 DOCUMENTS = WarcRecordType.response | WarcRecordType.resource | WarcRecordType.conversion
 
 
@@ -82,10 +84,29 @@ def compare(digest: str, data: bytes) -> None:
     Written as sha1:BASE32 (WARC 1.1 §5.8), by some crawlers in hexadecimal.
     """
     algorithm, _, wanted = digest.partition(":")
-    if algorithm.lower() not in ("sha1", "sha256", "md5"):
+    if algorithm.lower() not in HASHES:
         return
-    found = hashlib.new(algorithm.lower(), data, usedforsecurity=False)
-    if wanted.rstrip("=").upper() != base64.b32encode(found.digest()).decode().rstrip("=") and (
-            wanted.lower() != found.hexdigest()):
+    found = HASHES[algorithm.lower()](data, usedforsecurity=False).digest()
+    if found not in (from_base32(wanted, len(found)), from_base16(wanted)):
         raise UnreadableRecordError(f"{digest} is not that of the {len(data):,} bytes here",
                                     "bad_digest")
+
+
+def from_base32(text: str, size: int) -> bytes:
+    """Return the `size` bytes that a text spells in base32, b"" where it spells no such thing.
+
+    Through a number: the standard library's codec takes 40 us, as long as hashing the record.
+    """
+    digits = text.rstrip("=").upper()
+    spare = len(digits) * 5 - size * 8
+    if not 0 <= spare < 5 or digits.strip(BASE32):
+        return b""
+    return (int(digits.translate(TO_DIGITS), 32) >> spare).to_bytes(size, "big")
+
+
+def from_base16(text: str) -> bytes:
+    """Return the bytes that a text spells in hexadecimal, b"" where it is none."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""

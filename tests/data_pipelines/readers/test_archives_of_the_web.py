@@ -1,6 +1,8 @@
 """WARC, ARC and WET: real samples, sound and broken, and every record accounted for."""
 
+import base64
 import gzip
+import hashlib
 import io
 import zipfile
 from pathlib import Path
@@ -93,3 +95,15 @@ def test_an_archive_cut_anywhere_is_records_and_errors():
     whole = sample("warcio/example.arc").getvalue()
     for end in range(0, len(whole), 97):
         assert len(list(arc.read(io.BytesIO(whole[:end])))) <= 2
+
+
+@pytest.mark.parametrize("name", ["md5", "sha1", "sha256"])
+def test_digests_are_read_in_both_spellings(name):
+    found = hashlib.new(name, b"data").digest()
+    base32 = base64.b32encode(found).decode()
+    for text in (base32, base32.rstrip("="), base32.lower()):
+        assert warc.from_base32(text, len(found)) == found
+    assert warc.from_base16(found.hex()) == found
+    for text in ("", "1" * len(base32), base32[:-9], found.hex(), "é" * len(base32)):
+        assert warc.from_base32(text, len(found)) == b"" != found
+    assert warc.from_base16(base32.lower()[:9] + "x") == b""
