@@ -53,10 +53,12 @@ class Context(NamedTuple):
 
     kept:  rows of all blocks that nothing had dropped before the step
     fetch: (name, row numbers increasing and distinct) -> Rows of just these
+    read:  (name, row numbers, first bytes, ends) -> these bytes of the rows' values end to end
     """
 
     kept: int
     fetch: Callable[[str, np.ndarray], Rows]
+    read: Callable[[str, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 Channels = Mapping[str, pa.Table]

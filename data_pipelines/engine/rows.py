@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.engine.plan import Rows
+from data_pipelines.kernels.minhash import ranges
 
 PLACE = [("row", np.int64), ("start", np.int64), ("stop", np.int64)]
 GAP = 512                      # values between two wanted sequences that are read, not skipped
@@ -75,4 +76,30 @@ def read_ranges(path: Path, starts: np.ndarray, stops: np.ndarray) -> np.ndarray
                 at += stop - start
     finally:
         os.close(descriptor)
+    return made
+
+
+def read_bytes(folders: Sequence[str], starts: Sequence[int], name: str, rows: np.ndarray,
+               begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return some bytes of rows' values end to end, uint8, in the order asked for.
+
+    Args:
+        folders: of each block.
+        starts: first row of each block, increasing.
+        name: of the arrays.
+        rows: int64 [n], in any order, also repeatedly.
+        begins: int64 [n], first byte of each.
+        ends: int64 [n], where each ends.
+    """
+    sizes = ends - begins
+    places = np.append(0, np.cumsum(sizes))
+    made = np.empty(int(places[-1]), np.uint8)
+    block = np.searchsorted(starts, rows, "right") - 1
+    for number in np.unique(block):
+        some = np.flatnonzero(block == number)
+        index = np.load(Path(folders[number]) / f"{name}.npy", mmap_mode="r")
+        base = 8 * index["start"][np.searchsorted(index["row"], rows[some])]
+        # One block is mapped at a time, and reads of a hundred bytes need no call each.
+        values = np.memmap(Path(folders[number]) / f"{name}.values", np.uint8, "r")
+        made[ranges(places[some], sizes[some])] = values[ranges(base + begins[some], sizes[some])]
     return made

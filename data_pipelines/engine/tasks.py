@@ -4,6 +4,7 @@ Each returns what the driver has to know of its output, as plain data: blocks an
 travels as something with `resolve()`: a recipe and a place in it, resolved once a process.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ import pyarrow as pa
 
 from data_pipelines.engine.blocks import BLOCK_BYTES, Verdicts, cut, judged, write_block
 from data_pipelines.engine.plan import VERDICTS, Context, Emitted, Rows, Step
-from data_pipelines.engine.rows import fetch, write_rows
+from data_pipelines.engine.rows import fetch, read_bytes, write_rows
 from data_pipelines.engine.sort import (
     by_prefix,
     checksum,
@@ -123,10 +124,9 @@ def judge(folder: Path, *, step: Ref, at: Sequence[int], inputs: Mapping[str, Se
     channels = {name: read_all(paths) if name in found.whole else read_partition(paths, partition)
                 for name, paths in inputs.items()}
 
-    def fetched(name: str, wanted: np.ndarray) -> Rows:
-        return fetch(rows, starts, name, wanted)
-
-    return write_emitted(folder, found.judge(channels, Context(total, fetched)), partitions, starts)
+    context = Context(total, functools.partial(fetch, rows, starts),
+                      functools.partial(read_bytes, rows, starts))
+    return write_emitted(folder, found.judge(channels, context), partitions, starts)
 
 
 def write_emitted(folder: Path, emitted: Emitted, partitions: int,

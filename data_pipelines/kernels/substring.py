@@ -1,83 +1,128 @@
-"""Spans of bytes that stood before, word for word, by a suffix array over all texts.
+"""Spans of bytes that stood before, word for word: which windows can be equal, and which are.
 
-ExactSubstr of Lee et al. 2021 (https://arxiv.org/abs/2107.06499): suffixes in order bring equal
-spans side by side, whatever stands around them. The first copy stays, all others can be cut.
-libdivsufsort builds the array: 4 MB of text a CPU-second, in memory of 13 times the text. A caller
-with more hands over parts: what repeats across two parts is then found by paragraphs and signatures
-only.
+ExactSubstr of Lee et al. 2021 (https://arxiv.org/abs/2107.06499) by its definition: of the windows
+of `length` bytes that are equal, the first stays. Their suffix array needs all texts in one memory.
+Here every window belongs to its minimizer, the least hash among its runs of SEED bytes (Roberts et
+al. 2004, https://doi.org/10.1093/bioinformatics/bth408; Schleimer et al. 2003,
+https://doi.org/10.1145/872757.872770): equal windows have equal minimizers, so those of one
+minimizer are compared alone. Neighbouring windows share theirs, one record for some 40 of them.
 
-Reads texts in order of preference; returns spans of bytes, cut to whole characters.
+Reads bytes as uint8; returns NumPy arrays, the same however texts are cut into parts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from ssljax.core.errors import MissingExtraError
+from data_pipelines.kernels.minhash import ranges
+from data_pipelines.kernels.words import BYTES, mix, power_tables
 
-SEPARATOR = b"\xff"            # in no UTF-8 text
-LARGEST = 2**31 - 1            # bytes of a 32-bit suffix array
+SEED = 16                      # bytes of a run, of which a window's minimizer is one
+STEP = 1 << 18                 # bytes at a time: what is computed of them stays in the cache
 
 
-def repeated_spans(texts: Sequence[bytes], length: int) -> list[np.ndarray]:
-    """Return the spans of each text that stand in an earlier text or earlier in itself.
+class Anchors(NamedTuple):
+    """Runs of windows that have one minimizer.
+
+    keys:    uint64 [n], a hash of the minimizer
+    starts:  int64 [n], where the first window begins
+    counts:  int64 [n], windows
+    several: bool [n], the minimizer stands there more than once: windows may equal each other
+    """
+
+    keys: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+    several: np.ndarray
+
+
+def find_anchors(data: np.ndarray, ends: np.ndarray, length: int) -> Iterator[Anchors]:
+    """Yield the runs of windows of texts, each window once.
 
     Args:
-        texts: UTF-8; the first copy of a span stays.
-        length: bytes of the shortest span that counts.
-
-    Returns:
-        int64 [n, 2] a text: first byte and end, sorted, apart, on bounds of characters.
-
-    Raises:
-        MissingExtraError: pydivsufsort is not installed.
-        ValueError: more than 2 GiB of texts.
+        data: uint8 [n], texts end to end.
+        ends: int64 [texts], where each ends.
+        length: bytes of a window; none spans two texts.
     """
-    data = np.frombuffer(bytearray(SEPARATOR.join([*texts, b""])), np.uint8)   # to be writable
-    if len(data) > LARGEST:
-        raise ValueError(f"{len(data):,} bytes of texts; expected at most {LARGEST:,}: hand over "
-                         "parts.")
-    ends = np.cumsum([len(t) + 1 for t in texts], dtype=np.int64) - 1
-    if len(data) < 2 * length:
-        return [np.empty((0, 2), np.int64) for _ in texts]
-    begins = later_copies(data, length)
-    begins = begins[begins + length <= ends[np.searchsorted(ends, begins)]]
-    spans = whole_characters(data, merge(begins, length))
-    owner = np.searchsorted(ends, spans[:, 0])
-    starts = np.append(0, ends[:-1] + 1)
-    cuts = np.searchsorted(owner, np.arange(1, len(texts)))
-    return [part - start for part, start in zip(np.split(spans, cuts), starts, strict=True)]
+    for start in range(0, len(data) - length + 1, STEP):
+        part = data[start:start + STEP + length - 1]
+        stop = start + len(part) - length + 1
+        found = part_anchors(part, inside(ends, start, stop, length), length)
+        yield found._replace(starts=found.starts + start)
 
 
-def later_copies(data: np.ndarray, length: int) -> np.ndarray:
-    """Return where spans of `length` bytes begin that have begun before, sorted, int64 [n]."""
-    try:
-        from pydivsufsort import divsufsort, kasai
-    except ImportError as err:
-        raise MissingExtraError("pydivsufsort", "curate") from err
-    order = divsufsort(data)
-    # kasai[i] is what suffixes i and i + 1 in order have in common; the last has no next.
-    same = np.asarray(kasai(data, order))[:-1] >= length
-    shared = np.append(same, False) | np.append(False, same)
-    new, order = np.append(True, ~same)[shared], order[shared]
-    group = np.flatnonzero(new)
-    if not len(group):
-        return np.empty(0, np.int64)
-    first = np.repeat(np.minimum.reduceat(order, group), np.diff(np.append(group, len(order))))
-    return np.sort(order[order != first]).astype(np.int64)
+def inside(ends: np.ndarray, start: int, stop: int, length: int) -> np.ndarray:
+    """Return which windows that begin in a range end in the text they begin in, bool [n]."""
+    own = ends[np.searchsorted(ends, start, "right"):np.searchsorted(ends, stop - 1, "right") + 1]
+    sizes = np.diff(np.minimum(own, stop), prepend=start)
+    return np.arange(start, stop) + length <= np.repeat(own, sizes)
 
 
-def merge(begins: np.ndarray, length: int) -> np.ndarray:
-    """Return the union of spans of `length` bytes, int64 [n, 2]; spans that touch are one."""
-    new = np.append(True, np.diff(begins) > length)[:len(begins)]
-    last = np.append(new[1:], True)[:len(begins)]
-    return np.stack([begins[new], begins[last] + length], axis=1)
+def part_anchors(data: np.ndarray, whole: np.ndarray, length: int) -> Anchors:
+    """Return the runs of windows of some bytes, of those that are in one text, bool [windows]."""
+    seed = min(SEED, length // 2)
+    width = length - seed + 1                            # runs of a window
+    hashes = window_hashes(data, np.arange(len(data) - seed + 1), seed)
+    least = slide(hashes, width, np.minimum)
+    new = np.append(True, (least[1:] != least[:-1]) | (whole[1:] != whole[:-1]))
+    starts = np.flatnonzero(new)
+    counts = np.diff(np.append(starts, len(least)))
+    starts, counts = starts[whole[starts]], counts[whole[starts]]
+    # A run of bytes is some window's minimizer where the greatest of its windows' is its own hash.
+    around = np.concatenate([np.zeros(width - 1, np.uint64), least, np.zeros(width - 1, np.uint64)])
+    chosen = np.flatnonzero(slide(around, width, np.maximum) == hashes)
+    first, last = (np.searchsorted(chosen, x) for x in (starts, starts + counts + width - 1))
+    owner = np.repeat(np.arange(len(starts)), last - first)
+    own = hashes[chosen[ranges(first, last - first)]] == least[starts][owner]
+    return Anchors(mix(least[starts]), starts, counts,
+                   np.bincount(owner[own], minlength=len(starts)) > 1)
+
+
+def slide(values: np.ndarray, width: int, best: np.ufunc) -> np.ndarray:
+    """Return the least or greatest of every `width` neighbours, by doubling."""
+    size, total = 1, len(values) - width + 1
+    while 2 * size <= width:
+        values = best(values[:-size], values[size:])
+        size *= 2
+    return best(values[:total], values[width - size:width - size + total])
+
+
+def window_hashes(data: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """Return a hash of each window of `length` bytes, uint64 [n]."""
+    powers, inverses = powers_for(len(data))
+    sums = np.zeros(len(data) + 1, np.uint64)
+    np.cumsum(BYTES.take(data) * powers[:len(data)], out=sums[1:])
+    return mix((sums[starts + length] - sums[starts]) * inverses[starts])
+
+
+def powers_for(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return tables of powers for at least so many bytes; few sizes are made."""
+    return power_tables(max(2 * STEP, 1 << count.bit_length()))
+
+
+def later(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which hashes stood before, increasing, and the first of each one's, int64 [n] each."""
+    order = np.argsort(hashes, kind="stable")
+    new = np.append(True, np.diff(hashes[order]) != 0)[:len(order)]
+    first = np.empty_like(order)
+    first[order] = order[np.flatnonzero(new)[np.cumsum(new) - 1]]
+    gone = np.flatnonzero(first != np.arange(len(first)))
+    return gone, first[gone]
+
+
+def union(spans: np.ndarray) -> np.ndarray:
+    """Return the union of spans, int64 [n, 2], sorted; those that touch are one."""
+    spans = spans[np.lexsort((spans[:, 1], spans[:, 0]))]
+    reach = np.maximum.accumulate(spans[:, 1])
+    new = np.flatnonzero(np.append(True, spans[1:, 0] > reach[:-1])[:len(spans)])
+    return np.stack([spans[new, 0], reach[np.append(new[1:], len(spans))[:len(new)] - 1]], axis=1)
 
 
 def whole_characters(data: np.ndarray, spans: np.ndarray) -> np.ndarray:
     """Return the spans without the parts of characters at their ends, int64 [n, 2]."""
     starts, stops = spans.T.copy()
     for _ in range(3):         # a character has at most three continuation bytes
-        starts += data[starts] >> 6 == 2
-        stops -= data[np.minimum(stops, len(data) - 1)] >> 6 == 2
+        starts += data[np.minimum(starts, len(data) - 1)] >> 6 == 2
+        stops -= (stops < len(data)) & (data[np.minimum(stops, len(data) - 1)] >> 6 == 2)
     return np.stack([starts, stops], axis=1)
