@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from data_pipelines.snapshots.versions import VERSION, Version, find_version, scan, versions
+from data_pipelines.snapshots.versions import COUNTS, VERSION, Version, find_version, scan, versions
 from ssljax.core.errors import DataError
 from ssljax.sources.manifest import NAME, read_manifest
 
@@ -50,7 +50,10 @@ def forget(table: "Table", *, sources: Sequence[str] = (), rows: Sequence[str] =
     name = current.name
     if ids:
         name = hashlib.sha256(json.dumps([current.name, ids]).encode()).hexdigest()[:16]
-        table.delete(condition, snapshot_properties={**ours(current), VERSION: name})
+        counts = json.loads(current.properties.get(COUNTS, "{}"))
+        counts["forgotten"] = counts.get("forgotten", 0) + len(ids)
+        table.delete(condition, snapshot_properties={
+            **ours(current), VERSION: name, COUNTS: json.dumps(counts)})
         made = table.current_snapshot().snapshot_id
         table.manage_snapshots().create_tag(made, f"v{name}").commit()
     return Forgotten(len(ids), name, tuple(v.name for v in seen))

@@ -179,11 +179,16 @@ def reports_of(version: Version) -> list[dict[str, Any]]:
     return json.loads(version.properties.get(REPORTS, "[]"))
 
 
+def schema_of(table: "Table", version: Version) -> pa.Schema:
+    """Return the schema of a version's rows; "doc" in a field's metadata is the step's name."""
+    snapshot = table.snapshot_by_id(version.snapshot)
+    return table.schemas()[snapshot.schema_id].as_arrow()
+
+
 def columns_of(table: "Table", version: Version) -> dict[str, str]:
     """Return the columns of a version's rows, and the step that wrote each where one did."""
-    snapshot = table.snapshot_by_id(version.snapshot)
-    schema = table.schemas()[snapshot.schema_id] if snapshot else table.schema()
-    return {f.name: f.doc or "" for f in schema.fields}
+    return {f.name: (f.metadata or {}).get(b"doc", b"").decode()
+            for f in schema_of(table, version)}
 
 
 def funnel(table: "Table", version: Version) -> list[tuple[str, str, int]]:

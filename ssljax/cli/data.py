@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """  ssljax data ls                              versions of every table below runs/data
   ssljax data show text                       the funnel of the current version, and samples
+  ssljax data report runs/data/text --out report.html     the same as a page to look at
   ssljax data diff text 3f2a 9c1b             rows added and dropped, by reason
   ssljax data trace runs/data/text 1234567    a training token -> source file and byte
   ssljax data trace text --row 0123456789abcdef
@@ -19,7 +20,7 @@ EXAMPLES = """  ssljax data ls                              versions of every ta
 
 The catalog is the folder `catalog` beside the datasets; --catalog names another.
 """
-ACTIONS = ("ls", "show", "diff", "trace", "tag", "rollback", "forget")
+ACTIONS = ("ls", "show", "report", "diff", "trace", "tag", "rollback", "forget")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,15 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="forget: where to look for shard sets, runs and artefacts")
     parser.add_argument("--split", default="train", help="trace: of the token")
     parser.add_argument("--input", type=Path, help="trace: folder of the raw input")
-    parser.add_argument("--samples", type=int, default=3, help="show, diff: rows of each reason")
+    parser.add_argument("--samples", type=int, default=3,
+                        help="show, diff, report: rows of each reason")
+    parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE",
+                        help="report: the page")
+    parser.add_argument("--seed", type=int, default=0, help="report: of the samples")
 
 
 def run(args: argparse.Namespace) -> None:
     """Do one action and print what it found."""
     from ssljax.core.errors import ConfigError
 
-    actions = {"ls": (list_versions, 0), "show": (show, 1), "diff": (diff, 3), "trace": (trace, 1),
-               "tag": (tag, 3), "rollback": (rollback, 2), "forget": (forget, 1)}
+    actions = {"ls": (list_versions, 0), "show": (show, 1), "report": (report, 0),
+               "diff": (diff, 3), "trace": (trace, 1), "tag": (tag, 3),
+               "rollback": (rollback, 2), "forget": (forget, 1)}
     action, needed = actions[args.action]
     if len(args.names) < needed:
         raise ConfigError(f"data {args.action} needs {needed} names, got {len(args.names)}; see "
@@ -104,6 +110,54 @@ def show(args: argparse.Namespace) -> None:
                           for edit, recall in report.get("recall", {}).items())
         print(f"{report['step']}: of {report.get('planted', 0):,} planted items it finds "
               f"{found or 'none'}; by set in `ssljax data report`.")
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write the page of a version: of a dataset's, or of a table's."""
+    from data_pipelines.report.figures import collect
+    from data_pipelines.report.page import page
+    from data_pipelines.snapshots.versions import find_version
+    from ssljax.core.files import write_atomic
+    name, version = named_version(args)
+    table = table_of(args, name)
+    figures = collect(table, name, find_version(table, version), samples=args.samples,
+                      seed=args.seed)
+    write_atomic(args.out, page(figures).encode())
+    print(f"{args.out}: {name} {figures.version.name}, {figures.account.kept:,} of "
+          f"{figures.account.read:,} rows kept")
+
+
+def named_version(args: argparse.Namespace) -> tuple[str, str]:
+    """Return the table and version that are meant by a dataset, a table or a version.
+
+    Raises:
+        ConfigError: nothing is named, and the catalog has not just one table.
+        DataError: no table has such a version.
+    """
+    from data_pipelines.snapshots.catalog import NAMESPACE, open_catalog
+    from data_pipelines.snapshots.versions import find_version
+    from ssljax.core.errors import ConfigError, DataError
+    from ssljax.sources.manifest import NAME, read_manifest
+    name = args.names[0] if args.names else ""
+    if name and Path(name, NAME).is_file():
+        args.catalog = Path(name).absolute().parent / "catalog"
+        parent = read_manifest(name).parents[0]
+        return parent["table"], parent["version"]
+    tables = [t[-1] for t in existing(args.catalog, open_catalog).list_tables(NAMESPACE)]
+    if not name:
+        if len(tables) != 1:
+            raise ConfigError(f"data report needs a dataset or a table; this catalog has "
+                              f"{', '.join(tables) or 'none'}.")
+        return tables[0], ""
+    if name in tables or len(args.names) > 1:
+        return name, args.names[1] if len(args.names) > 1 else ""
+    for table in tables:
+        try:
+            return table, find_version(table_of(args, table), name).name
+        except DataError:
+            continue
+    raise DataError(f"{name} is no dataset, and neither a table nor a version of the catalog "
+                    f"{args.catalog}, which has the tables {', '.join(tables)}.")
 
 
 def first_rows(table: "Table", version: Any, count: int) -> dict[tuple[str, str], list[Any]]:
