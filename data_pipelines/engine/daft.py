@@ -86,7 +86,7 @@ class Daft:
         lost: Exception | None = None
         for _ in range(ATTEMPTS):
             try:
-                for number, error in self.frame(left):
+                for number, error in self.frame(dict(left)):
                     if left.pop(number, None) is not None:
                         yield number, error
                 if not left:
@@ -95,7 +95,8 @@ class Daft:
             except Exception as err:
                 lost = err
         raise DataError(f"{len(left)} tasks were lost with their machines {ATTEMPTS} times; the "
-                        f"last: {lost}. What is done is kept: the same command continues.") from lost
+                        f"last: {lost}. What is done is kept: the same command continues."
+                        ) from lost
 
     def frame(self, calls: Mapping[int, Call]) -> Iterator[tuple[int, Exception | None]]:
         """Run calls as a dataframe and yield its rows as they are done."""

@@ -19,6 +19,8 @@ from data_pipelines.engine.local import ATTEMPTS, Worker, killed, read_frame, wr
 from data_pipelines.engine.plan import Call
 from ssljax.core.errors import DataError
 
+LEAVE = 10                     # seconds for threads to notice that their workers are gone
+
 
 class Pool:
     """At most `most` worker processes, started when needed, for threads to share."""
@@ -27,32 +29,44 @@ class Pool:
         """Start nothing yet."""
         self.free = threading.Semaphore(most)
         self.threads = max(1, (os.cpu_count() or 1) // most)
-        self.lock = threading.Lock()
+        self.state = threading.Condition()
+        self.active = 0            # threads inside `run`
         self.idle: list[Worker] = []
         self.running: set[Worker] = set()
         self.closed = False
 
     def run(self, call: Call) -> Exception | None:
         """Run a task in a worker, a second time where that dies under it; return its error."""
-        with self.free:
-            for _ in range(ATTEMPTS):
-                worker = self.take()
-                if worker is None:
-                    return DataError("The executor was closed.")
-                try:
-                    write_frame(worker.process.stdin, call)
-                    answer = read_frame(worker.process.stdout)
-                except (EOFError, OSError, ValueError):    # ValueError: `close` shut its pipes
-                    self.end(worker)
-                    continue
-                with self.lock:
-                    self.idle.append(worker)
-                return answer
+        with self.state:
+            self.active += 1
+        try:
+            with self.free:
+                return self.share(call)
+        finally:
+            with self.state:
+                self.active -= 1
+                self.state.notify_all()
+
+    def share(self, call: Call) -> Exception | None:
+        """Have a worker run a task while no more than `most` do."""
+        for _ in range(ATTEMPTS):
+            worker = self.take()
+            if worker is None:
+                return DataError("The executor was closed.")
+            try:
+                write_frame(worker.process.stdin, call)
+                answer = read_frame(worker.process.stdout)
+            except (EOFError, OSError):
+                self.end(worker)
+                continue
+            with self.state:
+                self.idle.append(worker)
+            return answer
         return killed(call, ATTEMPTS)
 
     def take(self) -> Worker | None:
         """Return a worker that has nothing to do, or a new one; None once closed."""
-        with self.lock:
+        with self.state:
             if self.closed:
                 return None
             if self.idle:
@@ -63,21 +77,25 @@ class Pool:
 
     def end(self, worker: Worker) -> None:
         """Forget a worker that has died."""
-        with self.lock:
-            if worker in self.running:
-                self.running.remove(worker)
-                worker.close()
+        with self.state:
+            self.running.remove(worker)
+        worker.close()
 
     def close(self) -> None:
-        """Kill all workers; a task that is running has committed nothing."""
-        with self.lock:
+        """Kill all workers; a task that is running has committed nothing.
+
+        Returns once their threads have ended too: one of Daft's that comes back into Python while
+        the interpreter exits aborts the process.
+        """
+        with self.state:
             self.closed = True
             for worker in self.running:
-                worker.process.kill()      # its thread, if any, reads the end of the pipe
-            for worker in self.idle:
-                worker.close()
-            self.running -= set(self.idle)
-            self.idle.clear()
+                worker.process.kill()
+            self.state.wait_for(lambda: self.active == 0, LEAVE)
+            idle, self.idle = self.idle, []
+            self.running -= set(idle)
+        for worker in idle:
+            worker.close()
 
 
 @functools.cache

@@ -21,6 +21,10 @@ LOOK = 60                      # seconds that a node may take to start a process
 # What decides bytes beside our own code.
 PACKAGES = ("daft", "numpy", "pyarrow", "ray", "tokenizers")
 
+# A node that has left the cluster since we asked it is no reason to stop.
+GONE = (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError,
+        ray.exceptions.WorkerCrashedError)
+
 
 def connect(address: str, variables: Mapping[str, str]) -> None:
     """Connect to a running cluster, unless this process is.
@@ -41,9 +45,10 @@ def connect(address: str, variables: Mapping[str, str]) -> None:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR",
                  runtime_env={"env_vars": dict(variables)})
     except (ConnectionError, RuntimeError, ValueError) as err:
-        raise ConfigError(f"No Ray cluster answers at {address} ({first_line(err)}). Start one with "
-                          "`ray start --head`, join others with `ray start --address HOST:PORT`, "
-                          "and run this on one of them; or leave out --executor ray.") from err
+        raise ConfigError(f"No Ray cluster answers at {address} ({first_line(err)}). Start one "
+                          "with `ray start --head`, join others with `ray start --address "
+                          "HOST:PORT`, and run this on one of them; or leave out --executor ray."
+                          ) from err
 
 
 def check_nodes(folders: Sequence[str]) -> None:
@@ -61,9 +66,11 @@ def check_nodes(folders: Sequence[str]) -> None:
     for node, answer in asked.items():
         try:
             found = ray.get(answer, timeout=LOOK)
+        except GONE:
+            continue
         except Exception as err:
-            raise ConfigError(f"Node {node} cannot run tasks ({first_line(err)}); it needs the same "
-                              "Python with ssljax[curate,daft,ray].") from err
+            raise ConfigError(f"Node {node} cannot run tasks ({first_line(err)}); it needs the "
+                              "same Python with ssljax[curate,daft,ray].") from err
         other = {k: v for k, v in found["software"].items() if here[k] != v}
         if other:
             wanted = ", ".join(f"{k} {v}, here {here[k]}" for k, v in other.items())
