@@ -38,8 +38,8 @@ ASSIGNED = re.compile(
 PLAIN = re.compile(r"[A-Za-z0-9+/_=~-]+")
 # Where a text has none of these, the slow searches can be left out.
 HINTS = ("key", "secret", "token", "passw")
-MARKS = ("AKIA", "ASIA", "AGPA", "AIDA", "AROA", "gh", "glpat-", "xox", "sk", "rk_", "AIza",
-         "ya29.", "hf_", "npm_", "pypi-", "SG.", "dop_v1_", "shp", "eyJ")
+MARKS = ("AKIA", "ASIA", "AGPA", "AIDA", "AROA", "gh", "github_pat_", "glpat-", "xox", "sk", "rk_",
+         "AIza", "ya29.", "hf_", "npm_", "pypi-", "SG.", "dop_v1_", "shp", "eyJ")
 
 
 def find_secrets(text: str) -> Iterator[tuple[int, int]]:
