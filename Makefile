@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKDIR ?= quickstart
 
-.PHONY: quickstart test test-all gates bench-env bench-env-curate help
+.PHONY: quickstart test test-all gates bench-env bench-env-curate cluster-env test-cluster help
 help:
 	@echo "make quickstart   raw text to a served model, in about six minutes on two CPU cores"
 	@echo "make test         linter, import contracts and tests, about sixteen minutes on two CPU cores"
@@ -13,6 +13,7 @@ help:
 	@echo "make gates        is every vision method better than not learning (DATA=folder of CIFAR-10)"
 	@echo "make bench-env    the peers of tools/bench, in an environment of their own"
 	@echo "make bench-env-curate    those of tools/bench/curate_*.py, in another"
+	@echo "make test-cluster    the executors on Daft and on a two-node Ray, in an environment of their own"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("ssljax needs Python 3.11 or newer; this is %s. Use: make PYTHON=python3.11" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -67,3 +68,17 @@ bench-env-curate: .bench-env-curate/.done
 	@.bench-env-curate/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< \
 		datatrove spacy regex tldextract pyahocorasick xxhash orjson warcio
 	@touch $@
+
+cluster-env: .cluster-env/.done
+
+.cluster-env/.done: constraints.txt constraints-cluster.txt pyproject.toml
+	@echo "Installing Daft and Ray in .cluster-env ..."
+	@$(PYTHON) -m venv .cluster-env
+	@sed 's/==.*/==/;/^#/d' constraints-cluster.txt | grep -vFf - constraints.txt > .cluster-env/pins.txt
+	@cat constraints-cluster.txt >> .cluster-env/pins.txt
+	@.cluster-env/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint .cluster-env/pins.txt --editable '.[ray]' pytest pytest-xdist
+	@touch $@
+
+test-cluster: cluster-env
+	@.cluster-env/bin/python -m pytest tests/data_pipelines/engine/test_executors.py

@@ -58,12 +58,12 @@ def check_nodes(folders: Sequence[str]) -> None:
         ConfigError: a node does not answer, or has other software than this one.
         DataError: a node does not see one of the folders.
     """
-    asked = {name_of(n): ray.remote(look).options(
+    asked = [(name_of(n), ray.remote(look).options(
         num_cpus=0, max_retries=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(n["NodeID"], soft=False),
-    ).remote(list(folders)) for n in ray.nodes() if n["Alive"]}
+    ).remote(list(folders))) for n in ray.nodes() if n["Alive"]]
     here = look(folders)["software"]
-    for node, answer in asked.items():
+    for node, answer in asked:
         try:
             found = ray.get(answer, timeout=LOOK)
         except GONE:
