@@ -26,6 +26,7 @@ from data_pipelines.table import documents
 from ssljax.core.errors import DataError
 
 PARTITION_BYTES = 64 << 20     # of text whose records share a partition
+WHOLE_BYTES = 256 << 20        # of text that a step which takes the whole table is handed at most
 LOOPS = 64                     # turns; components of n nodes settle in about log2(n)
 
 Told = Mapping[str, Any]
@@ -149,7 +150,16 @@ class Engine:
         return check(blocks, made, steps[-1].name)
 
     def whole(self, blocks: Blocks, step: Any, key: str) -> Blocks:
-        """Pass the corpus through a step that needs all of it in memory."""
+        """Pass the corpus through a step that takes all of it at once: a plug-in's, none of ours.
+
+        Raises:
+            DataError: the corpus is larger than WHOLE_BYTES.
+        """
+        if blocks.bytes > WHOLE_BYTES:
+            raise DataError(f"Step {step.name} takes the whole table, of {blocks.bytes:,} bytes of "
+                            f"text; at most {WHOLE_BYTES:,} fit. Mark its module ROWWISE = True if "
+                            "it judges each row alone, or have it return a Grouped "
+                            "(data_pipelines/engine/plan.py).")
         key = commit.stage_key("whole", blocks.key, key, self.block_bytes)
         listed = [(p["path"], p["number"], p["first"]) for p in self.places(blocks)]
         calls = [(tasks.whole, {"step": step, "blocks": listed, "pending": blocks.pending})]

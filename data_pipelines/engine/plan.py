@@ -15,7 +15,8 @@ tables of documents. Every other step is one of
   without a task that sees them all. The channel "verdicts" has a "row" in the place of the key and
   goes back to the row's block, where `apply` writes it into the table whenever the block is read
   next: no step copies the text.
-* any other function from table to table: it sees the whole corpus at once, for small ones only.
+* any other function from table to table: it sees the whole corpus at once, and is refused above
+  256 MiB of text. No step of this package is one.
 
 Nothing depends on how many blocks, partitions or workers there are. Each task is a module's
 function with plain arguments (tasks.py), run by an `Executor`: processes of this machine (local.py)

@@ -116,9 +116,12 @@ def rows_of(folder):
 @pytest.mark.parametrize("workers, kills, seed", [(1, 10, 0), (2, 50, 1)])
 def test_killed_anywhere_the_next_run_ends_in_the_same_bytes(recipe, families, tmp_path, workers,
                                                              kills, seed):
-    curate(recipe(output=str(tmp_path / "calm" / "out")))
+    steps = [{"name": n} for n in ("read_files", "normalise", "exact_duplicates", "near_duplicates",
+                                   "paragraph_duplicates", "repeated_spans", "split")]
+    config = recipe(steps=steps, options={}, output=str(tmp_path / "calm" / "out"))
+    curate(config)
     calm, rows = content(tmp_path / "calm" / "out"), rows_of(tmp_path / "calm")
-    config = recipe(output=str(tmp_path / "hard" / "out"))
+    config["output"] = str(tmp_path / "hard" / "out")
     landed = []
     for count in killed_until(config, workers, kills, seed):
         landed.append(count)
@@ -211,6 +214,17 @@ def test_a_step_that_loses_rows_is_refused(table):
         tasks.apply_rowwise(Given(lambda t: t.slice(1), "lossy"), table(["a", "b"]))
 
 
+def test_a_step_that_takes_the_whole_table_is_refused_a_large_one(tmp_path, table, monkeypatch):
+    engine = Engine(tmp_path, executor=Once())
+    held = engine.hold(table(["a" * 60, "b" * 60]))
+    step = Given(lambda t: drop(t, {1: ("second", "")}), "second")
+    found, = engine.tables(engine.whole(held, step, "x"))
+    assert found["dropped"].to_pylist() == [None, "second"]
+    monkeypatch.setattr("data_pipelines.engine.engine.WHOLE_BYTES", 100)
+    with pytest.raises(DataError, match="second takes the whole table.* 120 .*ROWWISE"):
+        engine.whole(held, step, "y")
+
+
 def test_partitions_are_the_sorted_whole(tmp_path):
     keys = np.random.default_rng(0).integers(0, 2**64, 5000, np.uint64)
     paths = []
@@ -260,7 +274,8 @@ def test_rounds_over_many_blocks_and_partitions_judge_as_one_table_does(tmp_path
         folder = tmp_path / str(partitions)
         folder.mkdir()
         engine = Engine(folder, executor=Once(), block_bytes=3000, partitions=partitions)
-        blocks = engine.read(Given(lambda _: made), [pa.table({"source": ["x"], "size": [0]})], "cut")
+        listed = pa.table({"source": ["x"], "size": [0]})
+        blocks = engine.read(Given(lambda _: made), [listed], "cut")
         assert len(blocks.blocks) > 5
         for step in (exact_duplicates.make(), near_duplicates.make()):
             blocks = engine.grouped(blocks, Given(step), str(step.rounds[0].name))
