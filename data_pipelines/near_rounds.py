@@ -70,16 +70,10 @@ def sketch_candidates(records: pa.Table) -> tuple[np.ndarray, np.ndarray, np.nda
 
     The last is how many were sampled of the document that has fewer.
     """
-    keys, rows = (records[n].to_numpy() for n in ("key", "row"))
-    order = np.lexsort((rows, keys))
-    keys = keys[order]
-    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[:len(keys)])
-    size = np.diff(np.append(first, len(keys)))
-    rare = np.repeat((size > 1) & (size <= bands.WINDOW), size)
-    keys, order = keys[rare], order[rare]
-    pairs, shared = containment.tally([*bands.neighbours(keys, rows[order])])
-    known, at = np.unique(rows[order], return_index=True)
-    counts = records["sampled"].to_numpy()[order[at]]
+    rows = records["row"].to_numpy()
+    pairs, shared = containment.sharing(records["key"].to_numpy(), rows)
+    known, at = np.unique(rows, return_index=True)
+    counts = records["sampled"].to_numpy()[at]
     return pairs, shared, counts[np.searchsorted(known, pairs)].min(axis=1)
 
 

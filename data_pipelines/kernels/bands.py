@@ -96,26 +96,12 @@ def unique_pairs(pairs: np.ndarray) -> np.ndarray:
     return np.stack([packed // base, packed % base], axis=1)
 
 
-def alike(signatures: np.ndarray, rows: int, at_least: float) -> np.ndarray:
-    """Return pairs that agree in a whole band of `rows` columns and in a share of all columns.
-
-    Args:
-        signatures: uint32 [documents, columns].
-        rows: columns of a band.
-        at_least: share of columns that must agree. A pair of similarity s agrees in a share of
-            mean s and standard deviation about sqrt(s (1 - s) / columns).
-    """
-    keys, documents = band_keys(signatures, rows), np.arange(len(signatures))
-    found = np.empty((0, 2), np.int64)
-    for number, band in enumerate(keys):
-        fresh = band_pairs(band, keys[(number + 1) % len(keys)], documents)
-        fresh = fresh[agreement(signatures, fresh) >= at_least]
-        found = unique_pairs(np.concatenate([found, fresh]))
-    return found
-
-
 def agreement(signatures: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return the share of columns in which each pair agrees, float64 [n]."""
+    """Return the share of columns in which each pair agrees, float64 [n].
+
+    A pair of similarity s agrees in a share of mean s and standard deviation about
+    sqrt(s (1 - s) / columns).
+    """
     result = np.empty(len(pairs))
     for start in range(0, len(pairs), BLOCK):
         left, right = pairs[start:start + BLOCK].T

@@ -2,33 +2,33 @@
 
 Broder's "mod m" sketch (https://doi.org/10.1109/SEQUEN.1997.666900): one shingle in SAMPLED, the
 same ones in every document, is looked up in all others. Signatures cannot find these pairs, whose
-Jaccard similarity is small. Reads shingle sets; returns pairs as data_pipelines.kernels.bands does.
+Jaccard similarity is small. Reads sampled shingles, of which all of one value are together; returns
+pairs as data_pipelines.kernels.bands does.
 """
 
 import numpy as np
 
 from data_pipelines.kernels.bands import WINDOW, neighbours, unique_pairs
-from data_pipelines.kernels.minhash import Shingles
 
 SAMPLED = 4                    # one shingle in so many is looked up in other documents
 
 
-def containing(shingles: Shingles, at_least: float) -> np.ndarray:
-    """Return pairs of which the smaller seems to have a share of its shingles in the larger.
+def sharing(shingles: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs of documents that share rare shingles, int64 [m, 2], and how many, int64 [m].
 
     A shingle in more than WINDOW documents is boilerplate, such as a licence header, and no
-    evidence. Half of `at_least` suffices here, since what remains after sampling is few.
+    evidence.
+
+    Args:
+        shingles: uint64 [n].
+        documents: int64 [n], whose they are.
     """
-    counts = shingles.counts()
-    owners = np.repeat(np.arange(len(counts)), counts)
-    sampled = np.flatnonzero(shingles.hashes % np.uint64(SAMPLED) == 0)
-    order = np.lexsort((owners[sampled], shingles.hashes[sampled]))
-    keys, order = shingles.hashes[sampled][order], owners[sampled][order]
-    _, run, size = np.unique(keys, return_inverse=True, return_counts=True)
-    rare = (size[run] > 1) & (size[run] <= WINDOW)
-    pairs, shared = tally([*neighbours(keys[rare], order[rare])])
-    smaller = np.bincount(owners[sampled], minlength=len(counts))[pairs].min(axis=1)
-    return pairs[shared >= np.maximum(1, smaller * at_least / 2)]
+    order = np.lexsort((documents, shingles))
+    shingles = shingles[order]
+    first = np.flatnonzero(np.append(True, shingles[1:] != shingles[:-1])[:len(shingles)])
+    size = np.diff(np.append(first, len(shingles)))
+    rare = np.repeat((size > 1) & (size <= WINDOW), size)
+    return tally([*neighbours(shingles[rare], documents[order[rare]])])
 
 
 def tally(found: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,17 +5,15 @@ dHash: is each pixel of an 8 by 9 thumbnail darker than the next
 the 64 lowest frequencies of a 32 by 32 thumbnail above their median (Zauner 2010, "Implementation
 and benchmarking of perceptual image hash functions"). Neighbours within a Hamming distance r agree
 in one of r + 1 pieces of the hash (Norouzi, Punjani and Fleet 2012, https://arxiv.org/abs/1307.2982),
-so a sort by each piece finds them all.
+so a sort by each piece finds them all. Pieces of fewer than 4 bits would compare everything with
+everything: r is at most 15.
 
-Reads greyscale thumbnails or hashes; returns hashes, or pairs as data_pipelines.kernels.bands does.
+Reads greyscale thumbnails or hashes; returns hashes, or pairs.
 """
 
 import functools
 
 import numpy as np
-
-from data_pipelines.kernels.bands import unique_pairs
-from data_pipelines.kernels.clusters import survivors
 
 BITS = 64
 BLOCK = 1 << 22                # distances computed at a time
@@ -49,32 +47,6 @@ def pack(bits: np.ndarray) -> int:
 def distance(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the number of bits in which hashes differ, int64."""
     return np.bitwise_count(left ^ right).astype(np.int64)
-
-
-def representatives(hashes: np.ndarray, within: int) -> np.ndarray:
-    """Return the survivor of each image, itself where it survives, int64 [n].
-
-    Images of one hash are settled as one, so that a thousand blank images are not half a million
-    pairs.
-
-    Args:
-        hashes: uint64 [n], in order of preference.
-        within: bits in which an image and its survivor may differ, from 0 to 15: pieces of 4 bits
-            would compare everything with everything.
-    """
-    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.argsort(order)
-    chosen = survivors(len(order), close_pairs(hashes[first[order]], within))
-    return first[order][chosen[place[which]]]
-
-
-def close_pairs(hashes: np.ndarray, within: int) -> np.ndarray:
-    """Return the pairs of distinct hashes, uint64 [n], `within` bits apart: int64 [m, 2]."""
-    found = [np.empty((0, 2), np.int64)]
-    for piece in pieces(hashes, within):
-        found += bucket_pairs(hashes, piece, within)
-    return unique_pairs(np.concatenate(found))
 
 
 def pieces(hashes: np.ndarray, within: int) -> list[np.ndarray]:

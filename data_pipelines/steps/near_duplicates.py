@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from data_pipelines import near_rounds
 from data_pipelines.engine.plan import Emitted, Grouped, Loop, Round, Rows
 from data_pipelines.kernels import bands, containment
-from data_pipelines.kernels.minhash import shingle, signatures
+from data_pipelines.kernels.minhash import Shingles, shingle, signatures
 from data_pipelines.kernels.words import mix
 from data_pipelines.table import column, kept
 from data_pipelines.verdicts import apply_verdicts
@@ -122,7 +122,7 @@ def band_records(keys: np.ndarray, numbers: np.ndarray, preferred: np.ndarray) -
                      "row": np.tile(numbers, count), "preference": np.tile(preferred, count)})
 
 
-def sketches(sets: containment.Shingles, numbers: np.ndarray) -> pa.Table:
+def sketches(sets: Shingles, numbers: np.ndarray) -> pa.Table:
     """Return the sampled shingles of the documents, and how many its document has."""
     sampled = sets.hashes % np.uint64(containment.SAMPLED) == 0
     owners = np.repeat(np.arange(len(numbers)), sets.counts())[sampled]
