@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from data_pipelines.listing import Listing, inside, is_url, list_url, stat
+from data_pipelines.raw_rows import encodable
 from data_pipelines.readers.opening import opened
 from data_pipelines.readers.record import MAX_BYTES
 from data_pipelines.source import Source
@@ -71,7 +72,7 @@ def list_media(folder: str, suffixes: tuple[str, ...], without: Sequence[str]) -
             if any(w in place.resolve().parents for w in left):
                 continue
             rows += archive_rows(folder, member.name) if place.suffix in LIST else [
-                {"source": member.name, **stat(place), "archive": "", "offset": 0}]
+                {"source": encodable(member.name), **stat(place), "archive": "", "offset": 0}]
     taken = [r for r in rows if r.get("error") or PurePath(r["source"]).suffix.lower() in suffixes]
     if not any(not r.get("error") for r in taken):
         raise DataError(f"Input {folder} has {len(rows)} files, and none that can be listed is one "
@@ -85,8 +86,8 @@ def archive_rows(folder: str, name: str) -> list[Row]:
     """Return a row for each member of an archive, or one that says why it has none."""
     path, mtime = os.path.join(folder, name), stat(Path(folder, name))["mtime_ns"]
     try:
-        return [{"source": f"{name}!{m.name}", "size": m.stored, "mtime_ns": mtime, "archive": name,
-                 "offset": m.offset, "method": m.method, "crc": m.crc}
+        return [{"source": encodable(f"{name}!{m.name}"), "size": m.stored, "mtime_ns": mtime,
+                 "archive": name, "offset": m.offset, "method": m.method, "crc": m.crc}
                 for m in LIST[PurePath(name).suffix](path, 0)]
     except (DataError, KeyError) as err:
         return [{"source": name, "size": 0, "mtime_ns": mtime, "archive": "", "offset": 0,

@@ -66,26 +66,30 @@ def record_text(record: Raw) -> str | None:
     if isinstance(record.payload, bytes):
         return decode(record.payload, record.fields.get("content_type", "")).text
     text = record.payload if isinstance(record.payload, str) else record.payload.get("text")
-    # A lone surrogate cannot be written; JSON may hold one.
-    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else None
+    return text if isinstance(text, str) else None
 
 
 def row(record: Raw, text: str) -> dict[str, Any]:
     """Return the row of a record's text, with its own licence and URL where it has them."""
     fields = record.payload if isinstance(record.payload, dict) else record.fields
     own = {"licence": fields.get("licence") or fields.get("license"), "url": fields.get("url")}
-    return {**place(record), "text": text} | {
-        name: value for name, value in own.items() if isinstance(value, str) and value}
+    return {**place(record), "text": encodable(text)} | {
+        name: encodable(v) for name, v in own.items() if isinstance(v, str) and v}
 
 
 def bad(record: Raw, reason: str, detail: str) -> dict[str, Any]:
     """Return a row that is dropped as it is read."""
     url = record.fields.get("url")
-    return {**place(record), "text": "", "dropped": reason, "detail": detail} | (
-        {"url": url} if isinstance(url, str) else {})
+    return {**place(record), "text": "", "dropped": reason, "detail": encodable(detail)} | (
+        {"url": encodable(url)} if isinstance(url, str) else {})
 
 
 def place(record: Raw) -> dict[str, Any]:
     """Return where a record lies."""
-    return {"source": record.source, "row": record.row,
+    return {"source": encodable(record.source), "row": record.row,
             "offset": record.offset if record.offset >= 0 else None}
+
+
+def encodable(text: str) -> str:
+    """Return a string without lone surrogates, which JSON, PDF and names in archives may hold."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from data_pipelines.raw_rows import bad, place
+from data_pipelines.raw_rows import bad, encodable, place
 from data_pipelines.readers.record import Raw
 from data_pipelines.table import SCHEMA, add_column, documents, replace
 from ssljax.core.errors import ConfigError, nearest
@@ -87,20 +87,21 @@ def typed_row(record: Raw, fields: Fields, licence: str) -> dict[str, Any]:
         return {"licence": licence, **bad(record, record.error or "no_fields", record.detail)}
     found, row = record.payload, {"licence": licence, **place(record), "text": ""}
     own = found.get("licence") or found.get("license")
-    row |= {n: v for n, v in (("licence", own), ("url", found.get("url"))) if isinstance(v, str)}
+    row |= {n: encodable(v) for n, v in (("licence", own), ("url", found.get("url")))
+            if isinstance(v, str)}
     for name, kind in fields.columns.items():
         value = found.get(fields.names.get(name, name))
         try:
             row[name] = None if value is None or value == "" else TYPES[kind][1](value)
         except (ValueError, TypeError, OverflowError):
-            return row | {"dropped": "bad_value", "detail": f"{name}: {str(value)[:100]!r} is no "
-                                                            f"{kind}"}
+            return row | {"dropped": "bad_value",
+                          "detail": f"{name}: {encodable(str(value))[:100]!r} is no {kind}"}
     if fields.text:
         value = found.get(fields.text)
         value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
         if not isinstance(value, str):
             return row | {"dropped": "no_text", "detail": f'expected a string "{fields.text}"'}
-        row["text"] = value.encode("utf-8", "replace").decode()
+        row["text"] = encodable(value)
     return row
 
 
@@ -133,5 +134,5 @@ def truth(value: Any) -> bool:
 # name -> (Arrow's type, what makes a value of one found); booleans and dates are no numbers
 TYPES: Mapping[str, tuple[pa.DataType, Callable[[Any], Any]]] = {
     "float64": (pa.float64(), float), "int64": (pa.int64(), whole),
-    "string": (pa.string(), str), "bool": (pa.bool_(), truth),
+    "string": (pa.string(), lambda value: encodable(str(value))), "bool": (pa.bool_(), truth),
     "timestamp": (pa.timestamp("us"), moment)}

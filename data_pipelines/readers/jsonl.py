@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from data_pipelines.readers.opening import name_of, opened, unpacked
+from data_pipelines.readers.opening import BUFFER, name_of, opened, unpacked
 from data_pipelines.readers.record import MAX_BYTES, Raw, failed
 
 
@@ -34,8 +34,8 @@ def lines(file: BinaryIO, limit: int) -> Iterator[tuple[int, bytes]]:
     while line := file.readline(limit + 1):
         start, offset = offset, offset + len(line)
         piece = line
-        while len(piece) > limit and not piece.endswith(b"\n"):
-            piece = file.readline(limit + 1)
+        while len(line) > limit and piece and not piece.endswith(b"\n"):
+            piece = file.readline(min(limit + 1, BUFFER))
             offset += len(piece)
         yield start, line
 

@@ -7,6 +7,7 @@ http.py, and "too_large". Requests, metadata and revisits are passed over: they 
 """
 
 import hashlib
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
 from data_pipelines.readers.http import parse_response
-from data_pipelines.readers.opening import name_of, opened
+from data_pipelines.readers.opening import BUFFER, compression, name_of, opened
 from data_pipelines.readers.record import MAX_BYTES, Raw, failed
 from ssljax.core.errors import UnreadableRecordError
 
@@ -28,15 +29,59 @@ def read(source: str | Path | BinaryIO, *, max_bytes: int = MAX_BYTES,
          digests: bool = True) -> Iterator[Raw]:
     """Yield the documents of an archive; `digests` compares the checksums that records carry."""
     name, row = name_of(source), 0
-    offset = 0
+    offset, sound = 0, True
     try:
         with opened(source) as file:
+            start = file.tell()
             for record in ArchiveIterator(file, record_types=DOCUMENTS, parse_http=False):
                 offset = record.stream_pos
-                yield document(record, name, row, max_bytes, digests)
-                row += 1
-    except (OSError, ValueError, EOFError) as err:
+                found = document(record, name, row, max_bytes, digests)
+                sound, row = not found.error, row + 1
+                yield found
+            if sound and is_cut(file, start, offset, row):
+                yield failed(name, row, offset, "truncated", "the file ends within a record")
+    except (OSError, ValueError, EOFError, zlib.error) as err:
         yield failed(name, row, offset, "bad_warc", err)
+
+
+def is_cut(file: BinaryIO, start: int, offset: int, rows: int) -> bool:
+    """Say whether an archive ends where the reader says nothing: in a gzip member, or a header.
+
+    Args:
+        file: the archive, read to its end.
+        start: where it begins in the file.
+        offset: of the last document.
+        rows: documents it had.
+    """
+    file.seek(start + offset)
+    packed = compression(file.read(4)) == "gzip"
+    file.seek(start + offset)
+    return packed and not ends_whole(file) or not rows and is_empty(file, start)
+
+
+def ends_whole(file: BinaryIO) -> bool:
+    """Say whether the last gzip member of a file ends before the file does."""
+    member, data, begun = zlib.decompressobj(31), b"", False
+    while data := data or file.read(BUFFER):
+        begun = True
+        member.decompress(data, BUFFER)          # a megabyte may hold a gigabyte
+        data = member.unconsumed_tail
+        if member.eof:
+            data, begun = member.unused_data.lstrip(b"\0"), False
+            member = zlib.decompressobj(31)
+    if begun:
+        member.flush()
+    return not begun or member.eof
+
+
+def is_empty(file: BinaryIO, start: int) -> bool:
+    """Say whether an archive has bytes and no record of any type."""
+    file.seek(start)
+    records = ArchiveIterator(file, record_types=WarcRecordType.any_type, parse_http=False)
+    if any("Content-Length" in record.headers for record in records):
+        return False
+    file.seek(start)
+    return bool(file.read(1))
 
 
 def document(record: WarcRecord, name: str, row: int, limit: int, digests: bool) -> Raw:
@@ -46,6 +91,8 @@ def document(record: WarcRecord, name: str, row: int, limit: int, digests: bool)
                               "date": headers.get("WARC-Date", "")}
     promised = record.content_length
     try:
+        if "Content-Length" not in headers:
+            raise UnreadableRecordError("its header is cut", "truncated")
         if promised > limit:
             raise UnreadableRecordError(f"{promised:,} bytes; at most {limit:,}", "too_large")
         block = record.reader.read()

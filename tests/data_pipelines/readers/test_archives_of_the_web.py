@@ -107,3 +107,19 @@ def test_digests_are_read_in_both_spellings(name):
     for text in ("", "1" * len(base32), base32[:-9], found.hex(), "é" * len(base32)):
         assert warc.from_base32(text, len(found)) == b"" != found
     assert warc.from_base16(base32.lower()[:9] + "x") == b""
+
+
+@pytest.mark.parametrize("data, errors", [
+    (lambda one: one, [""]), (lambda one: one + one[:30], ["", "truncated"]),
+    (lambda one: one[:20], ["truncated"]), (lambda one: b"WARC/1.0\r\nrubbish", ["truncated"]),
+    (lambda one: one + b"rubbish" * 20, ["", "bad_warc"]), (lambda one: b"", []),
+    (lambda one: one.replace(b"response\r", b"metadata\r"), []),
+    (lambda one: gzip.compress(one), [""]),
+    (lambda one: gzip.compress(one) + gzip.compress(one)[:15], ["", "truncated"]),
+    (lambda one: gzip.compress(one)[:30], ["truncated"]),
+    (lambda one: gzip.compress(one) + gzip.compress(one[:30]), ["", "truncated"]),
+    (lambda one: gzip.compress(one + one), ["", ""])])
+def test_an_archive_that_ends_anywhere_says_so(data, errors):
+    file = io.BytesIO(data(record(PAGE)))
+    file.name = "made.warc"
+    assert [r.error for r in warc.read(file)] == errors
