@@ -75,3 +75,10 @@ def test_help_and_curation_load_no_jax(folder):
     code = ("import sys\nfrom ssljax.cli.main import main\n"
             f"assert main({arguments(folder)!r}) == 0\nassert 'jax' not in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_an_executor_that_is_not_installed_is_named_with_its_extra(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "daft", None)
+    assert main(arguments(folder, "--executor", "daft")) == 1
+    assert "pip install 'ssljax[daft]'" in capsys.readouterr().err
+    assert main(arguments(folder, "--executor", "local")) == 0

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from data_pipelines.engine import commit, node
 from data_pipelines.engine import daft as executors
-from data_pipelines.engine import node
 from data_pipelines.engine.daft import Daft, make_executor
 from data_pipelines.engine.local import Local
 from data_pipelines.engine.plan import Call
@@ -228,6 +228,19 @@ def test_a_node_that_does_not_see_the_stage_says_so_and_writes_nothing(tmp_path)
     error = node.run_here(call, 1)
     assert isinstance(error, DataError) and "cannot see" in str(error)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_writer_that_outlives_its_driver_commits_nothing_that_was_pruned(tmp_path):
+    stage = tmp_path / "s"
+
+    def pruned(folder):
+        (folder / "value").write_text("whole")
+        commit.prune(stage)
+        return {}
+
+    with pytest.raises(FileNotFoundError):
+        commit.run(Call(pruned, {}, str(stage / "0")))
+    assert not list(stage.iterdir())
 
 
 def test_what_another_machine_wrote_is_awaited_and_missed_at_last(tmp_path, monkeypatch):
