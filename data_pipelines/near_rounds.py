@@ -72,9 +72,9 @@ def sketch_candidates(records: pa.Table) -> tuple[np.ndarray, np.ndarray, np.nda
     """
     rows = records["row"].to_numpy()
     pairs, shared = containment.sharing(records["key"].to_numpy(), rows)
-    known, at = np.unique(rows, return_index=True)
-    counts = records["sampled"].to_numpy()[at]
-    return pairs, shared, counts[np.searchsorted(known, pairs)].min(axis=1)
+    # Records are in the order of their blocks, so rows increase, and one of a row's is found.
+    sampled = records["sampled"].to_numpy()[np.searchsorted(rows, pairs)]
+    return pairs, shared, sampled.min(axis=1)
 
 
 def verify(channels: Channels, context: Context, *, least: float) -> Channels:

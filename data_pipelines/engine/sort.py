@@ -29,9 +29,11 @@ def write_partitions(path: Path, table: pa.Table, partition: np.ndarray, partiti
         partition: int64 [rows], of each record.
         partitions: how many there are; empty ones have an empty batch.
     """
-    order = np.argsort(partition, kind="stable")
-    table = table.take(pa.array(order)).combine_chunks()
-    ends = np.searchsorted(partition[order], np.arange(partitions + 1))
+    if partitions > 1:
+        order = np.argsort(partition, kind="stable")
+        table, partition = table.take(pa.array(order)), partition[order]
+    table = table.combine_chunks()
+    ends = np.searchsorted(partition, np.arange(partitions + 1))
     empty = pa.RecordBatch.from_pylist([], schema=table.schema)
     with pa.ipc.new_file(path, table.schema) as file:
         for start, stop in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
