@@ -1,4 +1,4 @@
-"""`ssljax curate`: raw files to a de-duplicated, tokenised, versioned dataset."""
+"""`ssljax curate`: raw data to a de-duplicated, versioned dataset of shards."""
 
 import argparse
 import time
@@ -14,8 +14,21 @@ EXAMPLES = """  ssljax curate                       the standard library of this
   ssljax curate --input /nfs/crawl --output /nfs/data/crawl --executor ray
                                       on the Ray cluster that this machine is a node of
 
-Reads .txt .md .rst .py .html .jsonl and these with .gz. The same command again does nothing while
-input and recipe are the same. OUTPUT/documents.jsonl.gz says what became of every document.
+recipes, each a list of steps in data_pipelines/recipes; copy one to change it:
+  ssljax curate --config data_pipelines/recipes/fineweb_like.py --input DIR_OF_WARC --output DIR \\
+    --config.options.decontaminate.use=True --config.options.decontaminate.evals="('evals/',)"
+  ssljax curate --config data_pipelines/recipes/code.py --input DIR --licence MIT
+  ssljax curate --config data_pipelines/recipes/images.py --input photos.zip \\
+    --config.options.image_quality.min_side=32
+  ssljax curate --config data_pipelines/recipes/audio.py --input s3://bucket/recordings
+  ssljax curate --config data_pipelines/recipes/sensors.py --input DIR_OF_CSV \\
+    --config.options.split_by_time.validation_from=1700000000
+
+The first step of a recipe says what INPUT is: read_files (text, source code, HTML, PDF, WARC, JSON
+lines, Parquet, CSV, Arrow, zip, tar), read_table, read_images, read_audio, read_sql, read_crawl,
+read_stream, read_seqio. `target` says what is written: tokens, array_record, parquet or features.
+The same command again does nothing while input and recipe are the same. OUTPUT/documents.jsonl.gz
+says what became of every document.
 """
 
 
@@ -24,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="data_pipelines/text.py", metavar="FILE[:ARG]",
                         help="a recipe file; change any value with --config.key=value")
     parser.add_argument("--input", metavar="DIR",
-                        help="folder of raw files; default: this Python's standard library")
+                        help="folder of raw files or URL of one; for other sources a database, a "
+                             "broker or a list of URLs; default: this Python's standard library")
     parser.add_argument("--output", metavar="DIR", help="the dataset; default: as the recipe says")
     parser.add_argument("--licence", help="of the input, for the manifest; default: unknown")
     parser.add_argument("--workers", type=int, default=0,
@@ -71,7 +85,8 @@ def print_summary(manifest: "Manifest", output: str, seconds: float) -> None:
     console = Console()
     console.print(table(f"{manifest.name} {manifest.version}", ("documents", ""), documents))
     console.print(table("", ("split", "documents", "tokens", "bytes of text"), sizes))
-    print(f"{output}: vocabulary {manifest.vocab_size:,}, {seconds:.1f} s")
+    tokens = f"vocabulary {manifest.vocab_size:,}, " if manifest.vocab_size else ""
+    print(f"{output}: {tokens}{len(manifest.shards)} shards, {seconds:.1f} s")
 
 
 def table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Any:

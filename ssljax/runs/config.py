@@ -105,7 +105,8 @@ def open_keys(config: ml_collections.ConfigDict, key: str = "", prefix: str = ""
     """
     package = package_of(key) or prefix.partition(".")[0]
     names = list(KEYS) if not prefix else []
-    if "name" in config and prefix:
+    # A recipe's target is no plug-in of this package: its options are those that the recipe has.
+    if "name" in config and prefix and importlib.util.find_spec(f"ssljax.{package}"):
         make = inspect.signature(find_make(package, config.name))
         names = [n for n, p in make.parameters.items() if p.kind is p.KEYWORD_ONLY]
         names += OPTIM_WORDS if package == "optim" else ()

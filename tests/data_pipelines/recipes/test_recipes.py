@@ -89,6 +89,14 @@ def test_a_step_can_be_left_out_and_put_in_from_the_command_line(tmp_path):
         read_recipe(load("code", tmp_path, options={"pii": {"use": "no"}}))
 
 
+def test_an_option_of_a_target_is_set_and_a_mistake_named_from_the_command_line():
+    path = str(HOME / "images.py")
+    found = to_plain(load_config(path, ["--config.target.shard_bytes=9"]))
+    assert found["target"]["shard_bytes"] == 9
+    with pytest.raises(ConfigError, match='did you mean "target.shard_bytes"'):
+        load_config(path, ["--config.target.shard_byte=9"])
+
+
 def test_fineweb_like_on_real_web_pages_and_archives(tmp_path):
     samples, docs = needs("web/warc_samples.zip"), needs("web/web_docs.jsonl.gz")
     raw = tmp_path / "raw"
