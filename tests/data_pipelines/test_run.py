@@ -236,6 +236,17 @@ def test_missing_and_empty_input_folders_are_named(recipe, tmp_path):
         curate(recipe(input=str(tmp_path / "empty")))
 
 
+def test_a_url_is_an_input_as_a_folder_is(recipe, corpus, tmp_path):
+    import fsspec
+    files = fsspec.filesystem("memory")
+    for path in sorted(corpus[0].rglob("*.txt")):
+        files.pipe(f"/curated/{path.relative_to(corpus[0])}", path.read_bytes())
+    first = curate(recipe())
+    second = curate(recipe(input="memory://curated", output=str(tmp_path / "again")), workers=1)
+    assert content(tmp_path / "out") == content(tmp_path / "again")
+    assert second.parents[0]["path"] == "memory://curated" and second.version == first.version
+
+
 def test_curation_loads_no_jax_and_starts_quickly():
     code = ("import sys, time; t = time.perf_counter(); import data_pipelines.run, "
             "data_pipelines.text; from data_pipelines.recipe import *\n"

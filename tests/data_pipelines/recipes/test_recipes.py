@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_pipelines.recipe import read_recipe, resolve_steps, resolve_target
-from data_pipelines.run import curate
+from data_pipelines.run import Sizes, curate
 from ssljax.core.errors import ConfigError
 from ssljax.runs.config import load_config, to_plain
 from ssljax.sources import array_record, images, token_shards
@@ -114,7 +114,8 @@ def test_fineweb_like_on_real_web_pages_and_archives(tmp_path):
     (tmp_path / "domains").write_text("bad.example\n")
     config = load("fineweb_like", tmp_path, input=str(raw), vocab_size=400, options={
         "url_lists": {"use": True, "domains": str(tmp_path / "domains")},
-        "decontaminate": {"use": True, "evals": [str(needs("evals/copa.jsonl"))]}}, validation_fraction=0.2)
+        "decontaminate": {"use": True, "evals": [str(needs("evals/copa.jsonl"))]}},
+        validation_fraction=0.2)
     manifest, told = checked(config)
     assert manifest.read == 400 + 21 and 5 < manifest.kept < 300
     assert manifest.dropped["url_domain"] == 10
@@ -158,6 +159,13 @@ def test_code_on_real_problems_and_planted_bad_files(tmp_path):
     assert next(r for r in told if r["source"] == "secret.py")["pii_secret"] == 1
 
 
+def compare(first, second):
+    """Return the files in which two datasets differ."""
+    found = [{p.relative_to(folder): p.read_bytes() for p in Path(folder).rglob("*")
+              if p.is_file()} for folder in (first, second)]
+    return [p for p in {**found[0], **found[1]} if found[0].get(p) != found[1].get(p)]
+
+
 def cut_zip(path, target, names):
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(target, "w") as out:
         for name in names(archive.namelist()):
@@ -182,6 +190,7 @@ def test_images_of_a_real_zip_and_planted_bad_ones(tmp_path):
     Image.new("RGB", (40, 40), (9, 9, 9)).save(raw / "planted/flat.png")
     config = load("images", tmp_path, input=str(raw), validation_fraction=0.2,
                   options={"image_quality": {"min_side": 32}})
+    config["target"] |= {"shard_bytes": 10_000}
     manifest, told = checked(config)
     reasons = {r["source"]: r["reason"] for r in told}
     assert manifest.read == 50 + 4 and manifest.kept >= 40
@@ -194,6 +203,9 @@ def test_images_of_a_real_zip_and_planted_bad_ones(tmp_path):
     with zipfile.ZipFile(raw / "cifar.zip") as archive:
         size = archive.getinfo(first).compress_size
     assert (raw / "cifar.zip").read_bytes()[offset:offset + size] == data
+    again = curate(config | {"output": str(tmp_path / "again")}, workers=2,
+                   sizes=Sizes(block=8000, partition=9000, files=10_000))
+    assert again == manifest and not compare(config["output"], tmp_path / "again")
     source = images.make(path=f"{config['output']}/train", cache=str(tmp_path / "cache"))
     for record in source.read(np.arange(len(source))):
         assert Image.open(io.BytesIO(record["image"])).size in ((32, 32), (64, 64))
