@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 
 from data_pipelines.steps.url_duplicates import address, make
+from data_pipelines.table import add_column
 from ssljax.core.errors import ConfigError
 
 
@@ -21,7 +22,7 @@ def test_what_makes_another_page_stays():
 
 def test_the_best_of_a_page_survives(table, prose):
     before = table([prose(1, 50), prose(2, 90), prose(3, 70), prose(4), prose(5)])
-    before = before.append_column("url", pa.array(
+    before = add_column(before, "url", pa.array(
         ["http://a.org/1", "https://www.a.org/1/", "http://a.org/2", None, None]))
     rows = make()(before).to_pylist()
     assert make()(before, partitions=4).to_pylist() == rows
@@ -32,5 +33,6 @@ def test_the_best_of_a_page_survives(table, prose):
 
 
 def test_a_table_without_addresses_is_named(table):
-    with pytest.raises(ConfigError, match='"url"'):
-        make()(table(["x"]))
+    assert make()(table(["x", "y"]))["dropped"].null_count == 2
+    with pytest.raises(ConfigError, match='"address"'):
+        make(url="address")(table(["x"]))
