@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.engine.plan import Rows
+from data_pipelines.kernels.distinct import distinct
 from data_pipelines.kernels.minhash import ranges
 
 PLACE = [("row", np.int64), ("start", np.int64), ("stop", np.int64)]
@@ -40,7 +41,7 @@ def fetch(folders: Sequence[str], starts: Sequence[int], name: str, wanted: np.n
         wanted: int64 [n], increasing and distinct.
     """
     block = np.searchsorted(starts, wanted, "right") - 1
-    parts = [fetch_block(Path(folders[b]), name, wanted[block == b]) for b in np.unique(block)]
+    parts = [fetch_block(Path(folders[b]), name, wanted[block == b]) for b in distinct(block)]
     records = np.concatenate([r for r, _ in parts])
     lengths = records["stop"] - records["start"]
     return Rows(records["row"], records,
@@ -95,7 +96,7 @@ def read_bytes(folders: Sequence[str], starts: Sequence[int], name: str, rows: n
     places = np.append(0, np.cumsum(sizes))
     made = np.empty(int(places[-1]), np.uint8)
     block = np.searchsorted(starts, rows, "right") - 1
-    for number in np.unique(block):
+    for number in distinct(block):
         some = np.flatnonzero(block == number)
         index = np.load(Path(folders[number]) / f"{name}.npy", mmap_mode="r")
         base = 8 * index["start"][np.searchsorted(index["row"], rows[some])]

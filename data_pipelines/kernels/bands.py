@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from data_pipelines.kernels.distinct import distinct
 from data_pipelines.kernels.words import mix
 
 WINDOW = 32                    # neighbours compared in a bucket
@@ -92,7 +93,7 @@ def unique_pairs(pairs: np.ndarray) -> np.ndarray:
     if not len(pairs):
         return np.empty((0, 2), np.int64)
     base = int(pairs.max()) + 1
-    packed = np.unique(pairs.min(axis=1) * base + pairs.max(axis=1))
+    packed = distinct(pairs.min(axis=1) * base + pairs.max(axis=1))
     return np.stack([packed // base, packed % base], axis=1)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_pipelines.kernels.distinct import distinct
 from data_pipelines.kernels.words import mix
 from ssljax.core.errors import DataError
 
@@ -56,7 +57,7 @@ def contains(bloom: Bloom, keys: np.ndarray) -> np.ndarray:
 
 def added(bloom: Bloom, keys: np.ndarray) -> Bloom:
     """Return the set with more keys, uint64 [n]; those it has do not count again."""
-    fresh = np.unique(keys)
+    fresh = distinct(keys)
     fresh = fresh[~contains(bloom, fresh)]
     bits = bloom.bits.copy()
     for start in range(0, len(fresh), BLOCK):
