@@ -6,12 +6,14 @@ Reasons beside those of the readers: "http_status" (other than 200), "timeout", 
 image), "not_text" (NUL).
 """
 
+import functools
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from data_pipelines.kernels.decode import decode
 from data_pipelines.kernels.extract import extract
-from data_pipelines.limits import Child, Failure, Limits, limited_map
+from data_pipelines.limits import Child, Failure, Limits, call, limited_map
 from data_pipelines.readers.pdf import pdf_text
 from data_pipelines.readers.record import Raw
 from ssljax.core.errors import UnreadableRecordError
@@ -21,7 +23,33 @@ TEXT_KINDS = ("text", "markdown", "row")
 
 def raw_rows(records: Iterable[Raw], *, limits: Limits, children: int = 1,
              kept: list[Child] | None = None) -> Iterator[dict]:
-    """Yield the row of each record in order; `kept` as `limited_map` has it."""
+    """Yield the row of each record in order.
+
+    Args:
+        records: read a few ahead of what has been yielded.
+        limits: of the extraction of one page.
+        children: processes that extract; none is started before there is a page.
+        kept: as `limited_map` has it.
+    """
+    own: list[Child] = [] if kept is None else kept
+    try:
+        # Rows of tables and plain text outnumber pages, and to hand one over costs as much as it.
+        extract = functools.partial(pages, limits=limits, children=children, kept=own)
+        for trap, some in itertools.groupby(records, is_page):
+            yield from (extract if trap else plain_rows)(some)
+    finally:
+        for child in own if kept is None else ():
+            child.stop()
+
+
+def is_page(record: Raw) -> bool:
+    """Say whether a record's text is had by a library that may hang or crash on it."""
+    return not record.error and record.kind in ("html", "pdf")
+
+
+def pages(records: Iterable[Raw], limits: Limits, children: int,
+          kept: list[Child]) -> Iterator[dict]:
+    """Yield the row of each page in order, extracted by children."""
     waiting: list[Raw] = []
 
     def noted() -> Iterator[Raw]:
@@ -29,10 +57,18 @@ def raw_rows(records: Iterable[Raw], *, limits: Limits, children: int = 1,
             waiting.append(record._replace(payload=b""))     # bounded: limited_map reads few ahead
             yield record
 
-    for found in limited_map(raw_row, noted(), limits=limits, children=children,
-                             kept=kept):
-        record = waiting.pop(0)
-        yield bad(record, found.reason, found.detail) if isinstance(found, Failure) else found
+    for found in limited_map(raw_row, noted(), limits=limits, children=children, kept=kept):
+        yield checked(waiting.pop(0), found)
+
+
+def plain_rows(records: Iterable[Raw]) -> Iterator[dict]:
+    """Yield the row of each record that is no page."""
+    return (checked(record, call(raw_row, record)) for record in records)
+
+
+def checked(record: Raw, found: dict[str, Any] | Failure) -> dict[str, Any]:
+    """Return a row, that of a failure dropped."""
+    return bad(record, found.reason, found.detail) if isinstance(found, Failure) else found
 
 
 def raw_row(record: Raw) -> dict[str, Any]:
