@@ -108,8 +108,9 @@ def preference(known: np.ndarray) -> np.ndarray:
     bits = known["quality"].astype(np.float32).view(np.uint32)
     rising = np.where(bits >> 31, ~bits, bits | np.uint32(2**31)).astype(np.uint64) >> np.uint64(16)
     length = np.minimum(known["length"], 2**24 - 1).astype(np.uint64)
-    ids = np.frombuffer(b"".join(bytes.fromhex(i.decode())[:3].rjust(4, b"\0")
-                                 for i in known["id"]), ">u4").astype(np.uint64)
+    letters = np.ascontiguousarray(known["id"]).view(np.uint8).reshape(-1, 16)[:, :6]
+    digits = (letters & 15).astype(np.uint64) + 9 * (letters >> 6)          # of hexadecimals
+    ids = (digits << np.arange(20, -1, -4, dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
     return ((np.uint64(2**16 - 1) - rising) << np.uint64(48)
             | (np.uint64(2**24 - 1) - length) << np.uint64(24) | ids)
 
