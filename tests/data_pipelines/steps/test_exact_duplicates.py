@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from data_pipelines.steps.exact_duplicates import make
-from data_pipelines.table import drop
+from data_pipelines.table import add_column, drop
 
 
 def test_equal_texts_leave_the_smallest_id_which_is_named(table, prose):
@@ -39,3 +39,10 @@ def test_quality_decides_before_the_id(table, prose):
         rows = make(quality="score")(scored).to_pylist()
         assert [r["dropped"] is None for r in rows] == [i == winner for i in range(3)]
         assert {r["detail"] for r in rows} - {None} == {rows[winner]["id"]} <= best
+
+
+def test_another_column_is_compared_where_it_has_a_value(table):
+    given = add_column(table(["", "", "", ""]), "sha256", pa.array(["a", "b", "a", None]))
+    found = make(key="sha256")(given)["dropped"].to_pylist()
+    assert sorted(map(str, (found[0], found[2]))) == ["None", "exact_duplicate"]
+    assert found[1] is None and found[3] is None
