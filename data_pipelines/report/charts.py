@@ -91,6 +91,6 @@ def names_table(rows: Sequence[tuple[str, tuple[int, int, int]]], *, head: str) 
         f"<td>{count(k)}</td><td>{count(d)}</td><td>{share(k, k + d)}</td><td>{size(b)}</td></tr>"
         for name, (k, d, b) in rows)
     return (f'<div class="wide"><table class="figures"><thead><tr><th scope="col">{escape(head)}'
-            '</th><td></td><th scope="col">kept</th><th scope="col">dropped</th>'
+            '</th><td class="bar-cell"></td><th scope="col">kept</th><th scope="col">dropped</th>'
             '<th scope="col">share kept</th><th scope="col">text kept</th></tr></thead>'
             f"<tbody>{body}</tbody></table></div>")

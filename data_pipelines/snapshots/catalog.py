@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_pipelines.snapshots.changes import alone
 from ssljax.core.errors import DataError, MissingExtraError, nearest
 
 if TYPE_CHECKING:
@@ -39,10 +40,14 @@ def open_catalog(folder: Path, properties: Mapping[str, Any] | None = None) -> "
         from pyiceberg.catalog import load_catalog
     except ModuleNotFoundError as err:
         raise MissingExtraError("pyiceberg", "curate") from err
-    if not properties:
-        folder.mkdir(parents=True, exist_ok=True)
-    catalog = load_catalog("ssljax", **(dict(properties) if properties else embedded(folder)))
-    catalog.create_namespace_if_not_exists(NAMESPACE)
+    if properties:
+        catalog = load_catalog("ssljax", **dict(properties))
+        catalog.create_namespace_if_not_exists(NAMESPACE)
+        return catalog
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        catalog = load_catalog("ssljax", **embedded(folder))
+        catalog.create_namespace_if_not_exists(NAMESPACE)
     return catalog
 
 

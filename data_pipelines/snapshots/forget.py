@@ -12,12 +12,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from data_pipelines.snapshots.versions import COUNTS, VERSION, Version, find_version, scan, versions
+from data_pipelines.snapshots.changes import add_name, change
+from data_pipelines.snapshots.versions import (
+    COUNTS,
+    VERSION,
+    Version,
+    find_version,
+    scan,
+    set_current,
+    versions,
+)
 from ssljax.core.errors import DataError
 from ssljax.sources.manifest import NAME, read_manifest
 
 if TYPE_CHECKING:
-    from pyiceberg.table import Table
+    from pyiceberg.table import Table, Transaction
 
 
 class Forgotten(NamedTuple):
@@ -45,18 +54,25 @@ def forget(table: "Table", *, sources: Sequence[str] = (), rows: Sequence[str] =
     if not seen:
         raise DataError(f"No version of the table has a row of {[*sources, *rows]}; nothing was "
                         "changed. `ssljax data show` names rows and sources.")
-    current = find_version(table)
-    ids = sorted(scan(table, current, ["id"], condition)["id"].to_pylist())
-    name = current.name
-    if ids:
+
+    def commit(transaction: "Transaction") -> tuple[int, str]:
+        current = find_version(table)
+        ids = sorted(scan(table, current, ["id"], condition)["id"].to_pylist())
+        if not ids:
+            return 0, current.name
         name = hashlib.sha256(json.dumps([current.name, ids]).encode()).hexdigest()[:16]
+        if known := [v for v in versions(table) if v.name == name]:
+            set_current(transaction, known[0].snapshot)
+            return len(ids), name
         counts = json.loads(current.properties.get(COUNTS, "{}"))
         counts["forgotten"] = counts.get("forgotten", 0) + len(ids)
-        table.delete(condition, snapshot_properties={
+        transaction.delete(condition, snapshot_properties={
             **ours(current), VERSION: name, COUNTS: json.dumps(counts)})
-        made = table.current_snapshot().snapshot_id
-        table.manage_snapshots().create_tag(made, f"v{name}").commit()
-    return Forgotten(len(ids), name, tuple(v.name for v in seen))
+        add_name(transaction, f"v{name}",
+                 transaction.table_metadata.current_snapshot().snapshot_id)
+        return len(ids), name
+
+    return Forgotten(*change(table, commit), tuple(v.name for v in seen))
 
 
 def ours(version: Version) -> dict[str, str]:

@@ -7,7 +7,7 @@ own row lineage cannot be written from Python (iceberg-python issue 1551): the c
 """
 
 import json
-import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from data_pipelines.snapshots.catalog import table_name
+from data_pipelines.snapshots.changes import RETRIES, add_name, change
 from data_pipelines.snapshots.steps import describe_steps
 from ssljax.core.errors import DataError, nearest
 from ssljax.sources.manifest import Manifest
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
-    from pyiceberg.table import Table
+    from pyiceberg.table import Table, Transaction
 
 VERSION = "ssljax.version"     # of the dataset: the content's hash
 RECIPE = "ssljax.recipe"       # steps with their parameters, as JSON
@@ -32,7 +33,6 @@ CODE = "ssljax.code"           # hash of the source that made it
 STEPS = "ssljax.steps"         # every step's version and all its parameters, as JSON
 COUNTS = "ssljax.counts"       # rows read, kept, dropped by reason and forgotten, as JSON
 REPORTS = "ssljax.reports"     # what steps measured of themselves, as JSON
-ATTEMPTS = 8                   # of a commit that other writers overtake
 
 
 class Version(NamedTuple):
@@ -59,38 +59,39 @@ def commit_version(catalog: "Catalog", name: str, files: Sequence[str],
         The Iceberg snapshot's id.
 
     Raises:
-        DataError: other writers committed ATTEMPTS times in between.
+        DataError: other writers were first time and again.
     """
-    from pyiceberg.exceptions import CommitFailedException
     from pyiceberg.expressions import AlwaysTrue
     version = properties[VERSION]
     schema = pa.parquet.read_schema(files[0])
-    for attempt in range(ATTEMPTS):
-        table = catalog.create_table_if_not_exists(table_name(name), schema)
+    table = catalog.create_table_if_not_exists(table_name(name), schema,
+                                               properties={RETRIES: "0"})
+
+    def commit(transaction: "Transaction") -> int:
         if found := [v for v in versions(table) if v.name == version]:
+            set_current(transaction, found[0].snapshot)
             return found[0].snapshot
-        paths = copy_files(table, files, version)
-        try:
-            with table.transaction() as change:
-                with change.update_schema() as columns:
-                    columns.union_by_name(schema)
-                if table.current_snapshot():
-                    change.delete(AlwaysTrue())
-                change.add_files(paths, snapshot_properties=dict(properties))
-            snapshot = table.current_snapshot().snapshot_id
-            table.manage_snapshots().create_tag(snapshot, f"v{version}").commit()
-            return snapshot
-        except CommitFailedException:
-            time.sleep(0.1 * 2**attempt)
-    raise DataError(f"Table {name} was changed by others {ATTEMPTS} times while this version was "
-                    "being committed; run the same command again.")
+        with transaction.update_schema() as columns:
+            columns.union_by_name(schema)
+        if table.current_snapshot():
+            transaction.delete(AlwaysTrue())
+        transaction.add_files(copy_files(table, files, version),
+                              snapshot_properties=dict(properties))
+        snapshot = transaction.table_metadata.current_snapshot().snapshot_id
+        add_name(transaction, f"v{version}", snapshot)
+        return snapshot
+
+    return change(table, commit)
 
 
 def copy_files(table: "Table", files: Sequence[str], version: str) -> list[str]:
-    """Copy Parquet files into a table's place under names of their version; return their paths."""
-    paths = []
+    """Copy Parquet files into a table's place under names of this attempt; return their paths.
+
+    Two writers of one version never write one file: the one that is late may clean up after itself.
+    """
+    paths, attempt = [], uuid.uuid4().hex[:8]
     for number, file in enumerate(files):
-        path = f"{table.location()}/data/{version}-{number:06d}.parquet"
+        path = f"{table.location()}/data/{version}-{attempt}-{number:06d}.parquet"
         with table.io.new_output(path).create(overwrite=True) as copy:
             copy.write(Path(file).read_bytes())
         paths.append(path)
@@ -102,13 +103,16 @@ def versions(table: "Table") -> list[Version]:
     tags: dict[int, list[str]] = {}
     for name, ref in table.refs().items():
         tags.setdefault(ref.snapshot_id, []).append(name)
-    made = []
+    made: dict[str, Version] = {}
     for snapshot in table.snapshots():
         properties = dict(snapshot.summary.additional_properties) if snapshot.summary else {}
         if VERSION in properties:
-            made.append(Version(properties[VERSION], snapshot.snapshot_id, snapshot.timestamp_ms,
-                                tuple(sorted(tags.get(snapshot.snapshot_id, []))), properties))
-    return made
+            # One deletion may be two snapshots, of whole files and of rows: the last one counts.
+            name = properties[VERSION]
+            made.pop(name, None)
+            made[name] = Version(name, snapshot.snapshot_id, snapshot.timestamp_ms,
+                                 tuple(sorted(tags.get(snapshot.snapshot_id, []))), properties)
+    return list(made.values())
 
 
 def find_version(table: "Table", name: str = "") -> Version:
@@ -130,16 +134,37 @@ def find_version(table: "Table", name: str = "") -> Version:
     return found[0]
 
 
-def add_tag(table: "Table", version: str, tag: str) -> None:
-    """Give a version another name."""
-    table.manage_snapshots().create_tag(find_version(table, version).snapshot, tag).commit()
+def add_tag(table: "Table", version: str, tag: str) -> Version:
+    """Give a version another name.
+
+    Raises:
+        DataError: no such version, or another one has the name.
+    """
+    found = find_version(table, version)
+
+    def commit(transaction: "Transaction") -> None:
+        taken = next((v for v in versions(table) if tag in (v.name, *v.tags)), found)
+        if taken.name != found.name or tag == "main":
+            raise DataError(f'Tag "{tag}" names version {taken.name} already; choose another name.')
+        add_name(transaction, tag, found.snapshot)
+
+    change(table, commit)
+    return found
 
 
 def rollback(table: "Table", version: str) -> Version:
-    """Make an older version the current one; newer ones stay, by their names."""
+    """Make another version the current one; all stay, by their names."""
     found = find_version(table, version)
-    table.manage_snapshots().rollback_to_snapshot(found.snapshot).commit()
+    change(table, lambda transaction: set_current(transaction, found.snapshot))
     return found
+
+
+def set_current(transaction: "Transaction", snapshot: int) -> None:
+    """Make a snapshot the current one within a transaction."""
+    from pyiceberg.table.update.snapshot import ManageSnapshots
+    current = transaction.table_metadata.current_snapshot()
+    if current is None or current.snapshot_id != snapshot:
+        ManageSnapshots(transaction).set_current_snapshot(snapshot_id=snapshot).commit()
 
 
 def scan(table: "Table", version: Version, columns: Sequence[str],
@@ -222,7 +247,7 @@ def diff(table: "Table", before: Version, after: Version, examples: int = 3) -> 
     counts: dict[str, dict[str, int]] = {}
     shown: dict[str, dict[str, list[tuple[str, str, int]]]] = {}
     for row in new.join(old, "id", join_type="full outer").to_pylist():
-        kind, reason = change(row)
+        kind, reason = became(row)
         if not kind:
             continue
         counts.setdefault(kind, {}).setdefault(reason, 0)
@@ -235,7 +260,7 @@ def diff(table: "Table", before: Version, after: Version, examples: int = 3) -> 
     return Difference(counts, shown)
 
 
-def change(row: Mapping[str, Any]) -> tuple[str, str]:
+def became(row: Mapping[str, Any]) -> tuple[str, str]:
     """Return what became of a row between two versions, and the reason; "" for nothing."""
     was = row["before"] and row["dropped_old"] is None
     stays = row["after"] and row["dropped"] is None

@@ -1,6 +1,7 @@
 """Versions: every row is in them, they differ by reasons, and tokens lead back to bytes."""
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,91 @@ def test_forgetting_a_source_names_everything_that_saw_it(recipe, corpus, tmp_pa
     assert "part0/0.txt" not in versions.scan(table, after, ["source"])["source"].to_pylist()
     with pytest.raises(DataError, match="No version of the table has a row"):
         forget(table, sources=["nowhere.txt"])
+
+
+def commit_rows(folder, number, gate=None):
+    """Commit a version of one row in a process of its own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    if gate is not None:
+        gate.wait()
+    path = folder / f"{number}.parquet"
+    pq.write_table(pa.table({"id": [f"{number:016x}"], "number": [0]}), path)
+    catalog = open_catalog(folder / "catalog")
+    try:
+        return versions.commit_version(catalog, "text", [str(path)],
+                                       {versions.VERSION: f"{number:016x}"})
+    finally:
+        catalog.close()
+
+
+@pytest.mark.parametrize("first", ["new table", "table that is there"])
+def test_writers_at_once_lose_nothing(tmp_path, first):
+    if first != "new table":
+        commit_rows(tmp_path, 99)
+    context = multiprocessing.get_context("spawn")
+    gate = context.Barrier(4)
+    writers = [context.Process(target=commit_rows, args=(tmp_path, n, gate)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [w.exitcode for w in writers] == [0] * 4
+    catalog = open_catalog(tmp_path / "catalog")
+    try:
+        table = load_table(catalog, "text")
+        found = versions.versions(table)
+        assert sorted(v.name for v in found if v.name != f"{99:016x}") == [
+            f"{n:016x}" for n in range(4)]
+        for version in found:
+            assert f"v{version.name}" in version.tags
+            assert versions.scan(table, version, ["id"])["id"].to_pylist() == [version.name]
+    finally:
+        catalog.close()
+
+
+def test_a_writer_that_is_always_overtaken_says_so(tmp_path, monkeypatch):
+    from pyiceberg.exceptions import CommitFailedException
+    from pyiceberg.table import Transaction
+
+    def overtaken(self):
+        raise CommitFailedException("another was first")
+
+    monkeypatch.setattr(Transaction, "commit_transaction", overtaken)
+    monkeypatch.setattr("data_pipelines.snapshots.changes.time.sleep", lambda seconds: None)
+    with pytest.raises(DataError, match="changed by others 8 times"):
+        commit_rows(tmp_path, 1)
+
+
+def test_any_version_can_be_current_again_and_a_name_is_given_once(recipe, opened, corpus, prose,
+                                                                    tmp_path):
+    first = curate(recipe())
+    corpus[1]("new.txt", prose(71))
+    second = curate(recipe(), existing="replace")
+    table = opened()
+    versions.add_tag(table, first.version, "golden")
+    versions.add_tag(table, first.version, "golden")
+    for tag in ("golden", f"v{first.version}", "main"):
+        with pytest.raises(DataError, match="names version .* already"):
+            versions.add_tag(opened(), second.version, tag)
+    for version in ("golden", second.version, first.version):
+        versions.rollback(opened(), version)
+    assert versions.find_version(opened()).name == first.version
+    curate(recipe(output=str(tmp_path / "again")))
+    assert versions.find_version(opened()).name == second.version
+    assert [v.name for v in versions.versions(opened())] == [first.version, second.version]
+
+
+def test_rows_of_some_files_and_whole_files_are_forgotten_as_one_version(recipe, opened):
+    curate(recipe(), sizes=Sizes(9000, 12000, 6000))
+    table = opened()
+    files = [f["file_path"] for f in table.inspect.files().to_pylist()]
+    assert len(files) > 2
+    rows = versions.scan(table, versions.find_version(table), ["source"])["source"].to_pylist()
+    found = forget(table, sources=rows[:len(rows) // 2])
+    assert found.rows == len(rows) // 2
+    left = versions.scan(opened(), versions.find_version(opened()), ["source"])
+    assert left["source"].to_pylist() == rows[len(rows) // 2:]
+    assert [v.name for v in versions.versions(opened())][1:] == [found.version]
+    assert f"v{found.version}" in versions.find_version(opened()).tags
+    assert forget(opened(), sources=rows[:1]).rows == 0
