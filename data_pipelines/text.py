@@ -20,6 +20,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "tokenizer_bytes": 64_000_000,  # text it learns from: 0.25 s of one core a megabyte
         "validation_fraction": 0.05,    # of the documents
         "shard_tokens": 16_777_216,     # 32 MiB a shard
+        "target": {"name": "tokens"},   # or "parquet", "array_record": data_pipelines/targets
         "steps": (
             {"name": "read_files"},
             {"name": "normalise"},

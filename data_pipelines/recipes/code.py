@@ -21,6 +21,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "tokenizer_bytes": 128_000_000,
         "validation_fraction": 0.02,
         "shard_tokens": 16_777_216,
+        "target": {"name": "tokens"},   # or "parquet", "array_record": data_pipelines/targets
         "steps": (
             {"name": "read_files"},
             {"name": "normalise"},

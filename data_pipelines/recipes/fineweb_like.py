@@ -21,6 +21,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "tokenizer_bytes": 256_000_000,
         "validation_fraction": 0.005,
         "shard_tokens": 67_108_864,     # 128 MiB a shard
+        "target": {"name": "tokens"},   # or "parquet", "array_record": data_pipelines/targets
         "steps": (
             {"name": "read_files"},     # pages become articles: resiliparse, trafilatura if unsure
             {"name": "url_lists"},
