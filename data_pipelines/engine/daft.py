@@ -5,9 +5,13 @@ commit.py that it happens once. Rows are (number of the call, the call), answers
 A machine that is lost with its tasks is replaced by Ray; what it had not committed runs again.
 """
 
+import contextlib
+import functools
+import importlib
 import os
 import pickle
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +64,7 @@ class Daft:
         self.connect = connect
         self.workers = workers
         self.spread = spread
+        self.owner = uuid.uuid4().hex
         self.connected = False
 
     def run(self, calls: Sequence[Call]) -> Iterator[int]:
@@ -108,19 +113,17 @@ class Daft:
                                  "call": [pickle.dumps(call) for call in calls.values()]})
         if self.spread:
             rows = rows.into_partitions(len(calls))
-        done = rows.select(rows["number"], attempt(rows["call"], self.workers).alias("error"))
+        error = attempt(rows["call"], self.owner, self.workers).alias("error")
+        done = rows.select(rows["number"], error)
         for row in done.iter_rows():
             yield row["number"], pickle.loads(row["error"])
 
     def close(self) -> None:
-        """End this machine's workers; those of a cluster go with the connection."""
-        node.pool(self.workers).close()
-        node.pool.cache_clear()
-        if self.connected and self.spread:
-            import ray
+        """End this machine's workers; those of a cluster go when this process does.
 
-            ray.shutdown()
-            self.connected = False
+        Daft cannot connect to Ray a second time, so a process stays connected.
+        """
+        node.pool(self.owner, self.workers).close()
 
 
 def native(stage: str) -> None:
@@ -128,8 +131,9 @@ def native(stage: str) -> None:
 
     Raises:
         MissingExtraError: Daft is not installed.
+        ConfigError: this process runs Daft on Ray already.
     """
-    load("daft").set_runner_native()
+    choose("native", load("daft").set_runner_native)
 
 
 def on_ray(address: str, folders: Sequence[str]) -> None:
@@ -146,13 +150,25 @@ def on_ray(address: str, folders: Sequence[str]) -> None:
 
     ray_cluster.connect(address, QUIET)
     ray_cluster.check_nodes(folders)
-    daft.set_runner_ray(noop_if_initialized=True)
+    choose("ray", functools.partial(daft.set_runner_ray, noop_if_initialized=True))
+
+
+def choose(runner: str, use: Callable[[], Any]) -> None:
+    """Have this process run Daft on a runner, unless it does.
+
+    Raises:
+        ConfigError: it runs Daft on another one, which Daft allows no process to change.
+    """
+    with contextlib.suppress(Exception):       # Daft's own type says only that one is chosen
+        use()
+    found = load("daft").get_or_infer_runner_type()
+    if found != runner:
+        raise ConfigError(f'This process runs Daft on "{found}" already; start another for '
+                          f'"{runner}".')
 
 
 def load(name: str) -> Any:
     """Return a package that an extra of its name brings."""
-    import importlib
-
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as err:

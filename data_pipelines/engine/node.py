@@ -99,27 +99,28 @@ class Pool:
 
 
 @functools.cache
-def pool(most: int) -> Pool:
-    """Return this process's workers."""
+def pool(owner: str, most: int) -> Pool:
+    """Return the workers that this process has for an executor."""
     return Pool(most or os.cpu_count() or 1)
 
 
-def attempt(calls: Iterable[bytes], most: int) -> list[bytes]:
+def attempt(calls: Iterable[bytes], owner: str, most: int) -> list[bytes]:
     """Run pickled tasks; return the pickled error of each, or None's.
 
     Args:
         calls: of `Call`.
+        owner: a name of the executor, nobody else's.
         most: worker processes; 0: one for each core of the machine.
     """
-    return [pickle.dumps(run_here(pickle.loads(call), most)) for call in calls]
+    return [pickle.dumps(run_here(pickle.loads(call), owner, most)) for call in calls]
 
 
-def run_here(call: Call, most: int) -> Exception | None:
+def run_here(call: Call, owner: str, most: int) -> Exception | None:
     """Run a task on this machine, if it sees the stage's folder, which the driver made."""
     stage = Path(call.folder).parent
     if not stage.is_dir():
         return unseen(socket.gethostname(), stage)
-    return pool(most).run(call)
+    return pool(owner, most).run(call)
 
 
 def unseen(node: str, folder: Path | str) -> DataError:

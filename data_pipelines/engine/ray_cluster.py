@@ -6,6 +6,7 @@ none (a folder it does not mount), with the node's name and what to do.
 
 import importlib.metadata
 import platform
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from data_pipelines.engine.commit import code_version
 from data_pipelines.engine.node import unseen
 from ssljax.core.errors import ConfigError
 
+ANSWER = 5                     # seconds for a cluster's port to accept us
 LOOK = 60                      # seconds that a node may take to start a process and answer
 # What decides bytes beside our own code.
 PACKAGES = ("daft", "numpy", "pyarrow", "ray", "tokenizers")
@@ -42,9 +44,12 @@ def connect(address: str, variables: Mapping[str, str]) -> None:
     if ray.is_initialized():
         return
     try:
+        if address != "auto":      # Ray itself tries for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), ANSWER).close()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR",
                  runtime_env={"env_vars": dict(variables)})
-    except (ConnectionError, RuntimeError, ValueError) as err:
+    except (OSError, RuntimeError, ValueError) as err:
         raise ConfigError(f"No Ray cluster answers at {address} ({first_line(err)}). Start one "
                           "with `ray start --head`, join others with `ray start --address "
                           "HOST:PORT`, and run this on one of them; or leave out --executor ray."

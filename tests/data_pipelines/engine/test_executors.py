@@ -32,6 +32,9 @@ config, executor, address = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
 if executor != "local":
     os.environ["DO_NOT_TRACK"] = "1"
     import daft
+if executor == "ray":
+    from data_pipelines.engine import ray_cluster
+    ray_cluster.connect(address, {})
 print("go", flush=True)
 try:
     curate(config, workers=2, sizes=Sizes(100_000, 200_000, 100_000), executor=executor,
@@ -169,7 +172,7 @@ class Fake(Daft):
             if count == last:
                 raise RuntimeError("the node died")
             self.seen.append(number)
-            yield number, node.run_here(call, 1)
+            yield number, node.run_here(call, self.owner, 1)
 
 
 def test_an_unknown_executor_is_refused():
@@ -225,7 +228,7 @@ def test_a_worker_that_dies_once_is_replaced_and_twice_is_an_error(tmp_path):
 
 def test_a_node_that_does_not_see_the_stage_says_so_and_writes_nothing(tmp_path):
     call = Call(write_number, {"number": 1}, str(tmp_path / "elsewhere" / "0"))
-    error = node.run_here(call, 1)
+    error = node.run_here(call, "me", 1)
     assert isinstance(error, DataError) and "cannot see" in str(error)
     assert not (tmp_path / "elsewhere").exists()
 
@@ -267,7 +270,7 @@ def test_machines_lost_over_and_over_are_an_error_with_the_cause(tmp_path):
     fake.close()
 
 
-@pytest.mark.parametrize("name", NAMES[:2])
+@pytest.mark.parametrize("name", [*NAMES[:2], "daft"])   # Daft twice in a process
 def test_an_error_arrives_as_it_is(tmp_path, address, name):
     address(name)
     executor = make_executor(name, 2)
@@ -289,13 +292,13 @@ def test_the_bytes_are_those_of_this_machines_processes(library, tmp_path, addre
     assert rows_of(tmp_path / name).equals(rows_of(tmp_path / "local"))
 
 
-def killed(config, name, where, draw, nodes=None):
-    """Run a recipe, kill its driver at a random moment, say whether that landed before the end.
+def killed(config, name, where, moment, nodes=None):
+    """Run a recipe, kill its driver after some seconds, say whether that was before the end.
 
     With `nodes`, the second of them is killed and replaced instead, and the driver goes on.
     """
     child = start(config, name, where)
-    time.sleep(draw.uniform(0, {"local": 3, "daft": 4, "ray": 8}[name]))
+    time.sleep(moment)
     landed = child.poll() is None
     if nodes is not None:
         assert nodes.tell("kill") and nodes.tell("add")
@@ -311,9 +314,12 @@ def survive(library, tmp_path, name, where, kills, seed, nodes=None):
     """Kill until `kills` have landed; whatever is finished has the bytes of a calm run."""
     assert finish(start(library("calm"), "local", where))
     calm, rows = content(tmp_path / "calm" / "out"), rows_of(tmp_path / "calm")
+    child, began = start(library("timed"), name, where), time.monotonic()
+    assert finish(child)
+    span = time.monotonic() - began
     config, draw, landed, compared = library("hard"), random.Random(seed), 0, 0
     while landed < kills or not compared:
-        landed += killed(config, name, where, draw, nodes)
+        landed += killed(config, name, where, draw.uniform(0, span), nodes)
         if landed >= kills and not Path(config["output"]).exists():
             assert finish(start(config, name, where))
         if Path(config["output"]).exists():
@@ -350,10 +356,26 @@ def test_ctrl_c_ends_the_stage_and_its_processes(library, tmp_path, address, nam
         os.killpg(child.pid, 0)
 
 
-def test_no_cluster_at_the_address_is_a_clear_error(tmp_path):
+def test_an_error_on_a_node_arrives_as_it_is(tmp_path, two_nodes):
+    code = ("import sys; from pathlib import Path\n"
+            "from tests.data_pipelines.engine.test_executors import *\n"
+            "executor = make_executor('ray', 1, address=sys.argv[1])\n"
+            "calls = calls_of(Path(sys.argv[2]), refuse, {'extra': 'a'}, {'extra': 'a'})\n"
+            "list(executor.run(calls))")
+    told = subprocess.run([sys.executable, "-c", code, two_nodes.address, str(tmp_path / "s")],
+                          capture_output=True, text=True, cwd=Path(__file__).parents[3])
+    assert told.stderr.strip().endswith(
+        "MissingExtraError: nothing is not installed; run: pip install 'ssljax[a]'")
+
+
+@pytest.mark.parametrize("where, says", [
+    ("ray://somewhere:1", "client protocol"),
+    ("127.0.0.1:1", "No Ray cluster answers at 127.0.0.1:1"),
+    ("nowhere", "No Ray cluster answers at nowhere")])
+def test_no_cluster_at_the_address_is_a_clear_error(tmp_path, where, says):
     installed("daft", "ray")
-    executor = make_executor("ray", 1, address="ray://somewhere:1")
-    with pytest.raises(ConfigError, match="client protocol"):
+    executor = make_executor("ray", 1, address=where)
+    with pytest.raises(ConfigError, match=says):
         list(executor.run(calls_of(tmp_path / "s", write_number, {"number": 1})))
 
 
