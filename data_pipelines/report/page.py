@@ -94,7 +94,8 @@ def went(figures: Figures) -> str:
              f"<td></td><td></td><td>{count(kept.rows)}</td></tr>")
     return (f'<p class="sum"><span class="tick" aria-hidden="true">✓</span> {escape(sum_)}: every '
             f'row is accounted for.</p>{LEGEND}<div class="wide"><table class="funnel"><thead><tr>'
-            '<th scope="col">step, reason</th><td class="bar-cell"></td><th scope="col">dropped</th>'
+            '<th scope="col">step, reason</th><td class="bar-cell"></td>'
+            '<th scope="col">dropped</th>'
             '<th scope="col">of all</th><th scope="col">text</th><th scope="col">left</th></tr>'
             f"</thead><tbody>{rows}</tbody></table></div>")
 
