@@ -22,12 +22,13 @@ VERBS = {
     "evaluate": "judge a checkpoint on held-out data, next to honest baselines",
     "export": "turn a checkpoint into an artefact that runs without this repository",
     "serve": "answer HTTP requests from an artefact",
+    "batch": "vectors for every row of a table or folder from an artefact, exactly once",
     "generate": "continue a prompt from an artefact, or draw images from a run, in the shell",
     "report": "write report.html and report.json of a workdir",
 }
 # What to install where a verb meets a package that is absent.
 EXTRAS = {"quickstart": "curate,train,serve", "curate": "curate", "data": "curate",
-          "serve": "serve", "generate": "serve"}
+          "serve": "serve", "batch": "serve", "generate": "serve"}
 OURS = ("ssljax", "experiments", "data_pipelines")
 EXAMPLE = """example:
   ssljax quickstart                     about five minutes on two CPU cores

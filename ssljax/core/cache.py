@@ -23,6 +23,12 @@ from ssljax.core.files import sha256, write_json
 KEY = "key.json"
 
 
+def users_folder() -> str:
+    """Return the folder of the user's cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return os.path.expanduser(f"{home}/ssljax")
+
+
 def entry(cache: str | os.PathLike, kind: str, key: Mapping[str, Any],
           write: Callable[[Path], None]) -> Path:
     """Return the folder of what `key` names; made by write(folder) if it is not there yet.

@@ -39,9 +39,11 @@ class Program(NamedTuple):
 
 
 def decoder_programs(model: Model, weights: PyTree) -> dict[str, Program]:
-    """Return score, prefill and decode of a language model.
+    """Return score, prefill, decode and embed of a language model.
 
     score:   tokens i32 [b, l] -> logits f32 [b, l, V]
+    embed:   tokens i32 [b, l], last i32 [b] -> pooled f32 [b, D], the mean over positions 0..last
+             of what the last block returns, normed
     prefill: tokens i32 [b, l], last i32 [b] (index of each row's last real token) and cache
              [.., b, t, ..] -> logits f32 [b, V] after that token, cache
     decode:  token i32 [b], position i32 [b], cache -> logits f32 [b, V], cache
@@ -53,6 +55,8 @@ def decoder_programs(model: Model, weights: PyTree) -> dict[str, Program]:
     return {
         "score": trace(score(model), weights, lambda s: {"tokens": i32(s("b, l"))},
                        constraints=("b >= 1", "l >= 1")),
+        "embed": trace(embed_tokens(model), weights, lambda s: {
+            "tokens": i32(s("b, l")), "last": i32(s("b"))}, constraints=("b >= 1", "l >= 1")),
         "prefill": trace(prefill(model), weights, lambda s: {
             "tokens": i32(s("b, l")), "last": i32(s("b")),
             "cache": cache_spec(model, weights, s("b, t"))},
@@ -107,6 +111,17 @@ def embed(model: Model) -> Callable[[PyTree, Arrays], Arrays]:
     """Return the program's function: one vector per image."""
     def call(weights: PyTree, inputs: Arrays) -> Arrays:
         return {"pooled": run(model, weights, inputs)["pooled"].astype(jnp.float32)}
+
+    return call
+
+
+def embed_tokens(model: Model) -> Callable[[PyTree, Arrays], Arrays]:
+    """Return the program's function: one vector per row of tokens, whatever pads it."""
+    def call(weights: PyTree, inputs: Arrays) -> Arrays:
+        tokens, last = inputs["tokens"], inputs["last"][:, None]
+        sequence = run(model, weights, {"tokens": tokens})["sequence"].astype(jnp.float32)
+        real = (jnp.arange(tokens.shape[1]) <= last).astype(jnp.float32)
+        return {"pooled": jnp.einsum("bl,bld->bd", real, sequence) / (last + 1)}
 
     return call
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import optax
 
-from ssljax.core.cache import hash_plain
+from ssljax.core.cache import hash_plain, users_folder
 from ssljax.core.config import resolve
 from ssljax.core.errors import ConfigError, DataError
 from ssljax.core.source import Source, Vocabulary
@@ -75,8 +75,7 @@ def build_train_step(config: Mapping[str, Any], method: Method) -> TrainStep:
 
 def cache_folder(config: Mapping[str, Any]) -> str:
     """Return the folder of packing plans, verdicts and copies: config.cache, or the user's."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return os.path.expanduser(config.get("cache") or f"{home}/ssljax")
+    return os.path.expanduser(config.get("cache") or users_folder())
 
 
 def load_source(config: Mapping[str, Any]) -> Source:

@@ -4,14 +4,23 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 from data_pipelines import text
 from data_pipelines.run import curate
 from experiments.gpt import quickstart
+from ssljax.models import vit_decoder
+from ssljax.objectives import mae
+from ssljax.runs import export
+from ssljax.runs.build import build_method
 from ssljax.runs.config import to_plain
 from ssljax.runs.export import export_run
 from ssljax.runs.pretrain import pretrain
+from ssljax.runs.restore import Restored
+
+VIT = {"name": "vit", "image_size": 8, "channels": 1, "width": 16, "depth": 1, "num_heads": 2,
+       "patch_size": 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,3 +53,23 @@ def exported(tmp_path_factory) -> Exported:
         folder / "run")
     summary = export_run(folder / "run", folder / "artefact", name="tiny")
     return Exported(folder / "data", folder / "run", folder / "artefact", summary)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory):
+    """Return (method, state, folder of its artefact) of an image encoder of random weights."""
+    folder = tmp_path_factory.mktemp("encoder")
+    config = {"model": VIT, "seed": 0, "batch_size": 4, "total_steps": 1,
+              "objective": {"name": "mae", **mae.TINY, "decoder": {
+                  "name": "vit_decoder", **vit_decoder.TINY}},
+              "pretext": {"name": "masked_patches", "size": 8, "patch_size": 2, "channels": 1},
+              "optim": {"name": "adamw", "lr": 1e-3}, "compute_dtype": "float32",
+              "schedule": {"name": "cosine", "warmup_steps": 1}}
+    method = build_method(config)
+    state = jax.jit(method.init)(method.key)
+    restored = Restored(folder / "run", config, 1, method.model, method.objective,
+                        method.pretext, state.params, state.extra, {}, {}, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "load_run", lambda path, step: restored)
+        assert export_run(folder / "run", folder / "artefact")["kind"] == "encoder"
+    return method, state, folder / "artefact"

@@ -17,10 +17,7 @@ from safetensors.numpy import load_file
 from ssljax.cli.main import main
 from ssljax.core.errors import ArtefactError, ServeError
 from ssljax.export.artefact import write_artefact
-from ssljax.models import vit_decoder
-from ssljax.objectives import mae
 from ssljax.runs import export as module
-from ssljax.runs.build import build_method
 from ssljax.runs.export import export_run
 from ssljax.runs.generate import generate
 from ssljax.runs.restore import Restored, load_run
@@ -29,8 +26,7 @@ from ssljax.serve.device import make_device
 from tests import compiler_flags
 
 ROOT = Path(__file__).parents[2]
-VIT = {"name": "vit", "image_size": 8, "channels": 1, "width": 16, "depth": 1, "num_heads": 2,
-       "patch_size": 2}
+
 
 
 def test_artefact_agrees_with_the_run_trained_on_a_mesh_in_bfloat16(exported):
@@ -135,20 +131,9 @@ def test_tokenizer_that_changed_since_training_is_refused(exported, tmp_path, mo
         export_run(exported.run, tmp_path / "artefact")
 
 
-def test_encoder_exports_from_the_same_code(tmp_path, monkeypatch):
-    config = {"model": VIT, "seed": 0, "batch_size": 4, "total_steps": 1,
-              "objective": {"name": "mae", **mae.TINY, "decoder": {
-                  "name": "vit_decoder", **vit_decoder.TINY}},
-              "pretext": {"name": "masked_patches", "size": 8, "patch_size": 2, "channels": 1},
-              "optim": {"name": "adamw", "lr": 1e-3}, "compute_dtype": "float32",
-              "schedule": {"name": "cosine", "warmup_steps": 1}}
-    method = build_method(config)
-    state = jax.jit(method.init)(method.key)
-    restored = Restored(tmp_path / "run", config, 1, method.model, method.objective,
-                        method.pretext, state.params, state.extra, {}, {}, None)
-    monkeypatch.setattr(module, "load_run", lambda path, step: restored)
-    assert export_run(tmp_path / "run", tmp_path / "artefact")["kind"] == "encoder"
-    artefact = load_artefact(tmp_path / "artefact")
+def test_encoder_exports_from_the_same_code(encoder):
+    method, state, path = encoder
+    artefact = load_artefact(path)
     images = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
     params, stats = method.objective.encoder(state.params, state.extra)
     right = jax.jit(method.model.apply)(params, {"image": images})["pooled"]

@@ -1,0 +1,216 @@
+"""Vectors for every row of a table or folder from an artefact, exactly once, whatever is killed.
+
+Rows are done in parts of fixed size; each part appears in the hidden `.<output>.work` by one
+rename, and the output by another once all are there. The same command continues a job that was
+killed, and its output has the same bytes as that of an uninterrupted one: a row's numbers depend on
+no other row. `<output>.job.json` beside it says what made it.
+
+Input: .jsonl or .parquet with a column of text, or of encoded images; or a folder, zip or tar of
+images. Output: .jsonl or .parquet with the input's other columns, `row`, `embedding` and `error`
+(null, or why the row has no embedding).
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssljax.core.config import resolve
+from ssljax.core.errors import DataError, ServeError, UnreadableRecordError
+from ssljax.core.files import sha256, sync_folder, write_json
+from ssljax.runs.batch_tables import INPUTS, OUTPUTS, Row, count_rows, read_rows, write_rows
+from ssljax.serve.artefact import Artefact, load_artefact
+from ssljax.serve.embedding import make_embed
+
+PART = 1024                    # rows between two renames
+OURS = ("row", "embedding", "error")
+
+Report = Callable[[int, int], None]                # told rows done so far and rows of all
+Prepare = Callable[[Any], np.ndarray]
+
+
+class Done(NamedTuple):
+    """What a job did: rows of output, those without an embedding, and whether it was new."""
+
+    rows: int
+    errors: int
+    new: bool
+
+
+def embed_table(artefact: str | Path, source: str | Path, output: str | Path, *, column: str = "",
+                report: Report = lambda done, total: None, part: int = PART) -> Done:
+    """Write the embedding of every row.
+
+    Args:
+        artefact: folder that `ssljax export` wrote.
+        source: what to read.
+        output: a .jsonl or .parquet file.
+        column: of text or images; "text" or "image" unless told.
+        report: told how many rows are done, of how many.
+        part: rows between two renames; the output does not depend on it.
+
+    Raises:
+        ArtefactError: the artefact is damaged.
+        ServeError: it has no vectors to give.
+        DataError: the input cannot be read, or the output is of another job.
+    """
+    source, output = Path(source), Path(output)
+    check_names(source, output)
+    loaded = load_artefact(Path(artefact))
+    column = column or ("text" if loaded.tokenizer else "image")
+    job = {"artefact": sha256(loaded.path / "manifest.json"), "input": content_of(source),
+           "column": column, "function": "embed"}
+    note = output.with_name(f"{output.name}.job.json")
+    if (done := finished(output, note, job)) is not None:
+        return done
+    with workplace(output, job | {"part": part}) as folder:
+        paths, total = [], count_rows(source, column)
+        function = embedder(loaded)
+        for number, rows in enumerate(in_parts(read_rows(source, column), part)):
+            path = folder / f"{number:08d}{output.suffix}"
+            if not path.exists():
+                write_rows(path, answer(rows, number * part, column, function))
+            paths.append(path)
+            report(number * part + len(rows), total)
+        return publish(paths, output, note, job)
+
+
+def check_names(source: Path, output: Path) -> None:
+    """Raise DataError unless both are of a kind that we read and write."""
+    if not source.exists():
+        raise DataError(f"{source} does not exist; expected {INPUTS}.")
+    if output.suffix not in OUTPUTS:
+        raise DataError(f'Output {output} ends in "{output.suffix}"; expected one of '
+                        f"{', '.join(OUTPUTS)}.")
+    if not output.parent.is_dir():
+        raise DataError(f"{output.parent} is not a folder; make it, or choose another --output.")
+
+
+def content_of(source: Path) -> str:
+    """Return a hash of a file's content, or of the names, sizes and times of a folder's files."""
+    if source.is_file():
+        return sha256(source)
+    listing = sorted((str(f.relative_to(source)), f.stat().st_size, f.stat().st_mtime_ns)
+                     for f in source.rglob("*") if f.is_file())
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
+
+
+def finished(output: Path, note: Path, job: Mapping[str, Any]) -> Done | None:
+    """Return what is there already, if this job made it.
+
+    Raises:
+        DataError: something else is there.
+    """
+    if not output.exists():
+        return None
+    made = json.loads(note.read_text()) if note.exists() else {}
+    if made.get("job") == job and made.get("sha256") == sha256(output):
+        return Done(made["rows"], made["errors"], new=False)
+    raise DataError(f"{output} exists and is not what this job makes (another artefact, input or "
+                    "column, or changed since); nothing was touched. Remove it, or choose another "
+                    "--output.")
+
+
+@contextlib.contextmanager
+def workplace(output: Path, job: Mapping[str, Any]) -> Iterator[Path]:
+    """Enter the folder of a job's parts, ours alone; parts of another job there go.
+
+    Raises:
+        DataError: another process is at work on this output.
+    """
+    folder = output.with_name(f".{output.name}.work")
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            raise DataError(f"Another process is writing {output}; wait for it, or choose another "
+                            "--output.") from err
+        told = folder / "job.json"
+        if not told.exists() or json.loads(told.read_text()) != job:
+            for path in folder.iterdir():
+                if path.name != "lock":
+                    path.unlink()
+            write_json(told, job)
+        yield folder
+
+
+def in_parts(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    """Yield rows in lists of `size`, the last shorter; one empty list where there are none."""
+    part: list[Row] = []
+    some = False
+    for row in rows:
+        part.append(row)
+        if len(part) == size:
+            yield part
+            part, some = [], True
+    if part or not some:
+        yield part
+
+
+def embedder(artefact: Artefact) -> tuple[Prepare, Callable[[Sequence[np.ndarray]], np.ndarray]]:
+    """Return how a cell becomes an example, and how examples become vectors."""
+    embed = make_embed(artefact)
+    if artefact.tokenizer is not None:
+        return lambda text: text_ids(artefact, text), embed
+    name = artefact.manifest["preprocessing"]["name"]
+    if "." in name:                                  # an artefact must not choose code to import
+        raise ServeError(f'{artefact.path} prepares images by "{name}", which is not of ssljax.')
+    pretext = resolve("pretext", dict(artefact.manifest["preprocessing"]))
+
+    def prepare(image: Any) -> np.ndarray:
+        if not isinstance(image, bytes):
+            raise UnreadableRecordError(f"expected the bytes of an image, found "
+                                        f"{type(image).__name__}")
+        return pretext.plain({"image": image, "id": np.zeros(2, np.uint32)})["image"]
+
+    return prepare, embed
+
+
+def text_ids(artefact: Artefact, text: Any) -> np.ndarray:
+    """Return a text's ids.
+
+    Raises:
+        UnreadableRecordError: it is no text, or an empty one.
+    """
+    if not isinstance(text, str) or not text:
+        found = "an empty text" if text == "" else type(text).__name__
+        raise UnreadableRecordError(f"expected a text, found {found}", reason="empty")
+    return np.asarray(artefact.tokenizer.encode(text), np.int32)
+
+
+def answer(rows: Sequence[Row], first: int, column: str,
+           function: tuple[Prepare, Callable]) -> list[dict[str, Any]]:
+    """Return the output rows of a part."""
+    prepare, embed = function
+    found, examples, errors = {}, [], {}
+    for at, row in enumerate(rows):
+        try:
+            if isinstance(row.cell, UnreadableRecordError):
+                raise row.cell
+            examples.append(prepare(row.cell))
+            found[at] = len(examples) - 1
+        except (UnreadableRecordError, DataError) as err:
+            errors[at] = str(err)
+    vectors = embed(examples) if examples else np.empty((0, 0), np.float32)
+    return [{**{k: v for k, v in row.others.items() if k not in (*OURS, column)},
+             "row": first + at, "embedding": vectors[found[at]] if at in found else None,
+             "error": errors.get(at)} for at, row in enumerate(rows)]
+
+
+def publish(parts: Sequence[Path], output: Path, note: Path, job: Mapping[str, Any]) -> Done:
+    """Join the parts into the output, by one rename, and note what made it."""
+    folder = parts[0].parent
+    whole = folder / f"whole{output.suffix}"
+    rows, errors = OUTPUTS[output.suffix].join(parts, whole)
+    write_json(note, {"job": dict(job), "sha256": sha256(whole), "rows": rows, "errors": errors})
+    whole.replace(output)
+    sync_folder(output.parent)
+    shutil.rmtree(folder)
+    return Done(rows, errors, new=True)
