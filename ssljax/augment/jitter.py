@@ -30,8 +30,10 @@ def hue(image: jax.Array, shift: jax.Array) -> jax.Array:
     chroma = high - low
     red, green, blue = (image[..., c] for c in range(3))
     safe = jnp.where(chroma > 0, chroma, 1)
-    sixths = jnp.where(high == red, (green - blue) / safe,
-                       jnp.where(high == green, 2 + (blue - red) / safe, 4 + (red - green) / safe))
+    # Channels are compared, not each with `high`: a compiler may compute that one again, rounded
+    # otherwise, and equal to none. Where two are nearly equal the cases agree.
+    sixths = jnp.where((red >= green) & (red >= blue), (green - blue) / safe,
+                       jnp.where(green >= blue, 2 + (blue - red) / safe, 4 + (red - green) / safe))
     sixths = sixths + 6 * shift
     away = jnp.abs((sixths[..., None] - jnp.array([0.0, 2.0, 4.0]) + 3) % 6 - 3)
     moved = high[..., None] - chroma[..., None] * jnp.clip(away - 1, 0, 1)
