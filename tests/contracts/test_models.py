@@ -98,9 +98,15 @@ def test_jit_equals_no_jit(name):
         np.testing.assert_allclose(fast[key], slow[key], rtol=1e-4, atol=1e-5, err_msg=key)
 
 
-@pytest.mark.parametrize("name", stacked)
-@pytest.mark.parametrize("options", [{"layers": "unroll"}, {"remat": "full"}, {"remat": "dots"},
-                                     {"layers": "unroll", "remat": "full"}], ids=str)
+# Every program is compiled: all models unrolled, and one model for the rest.
+layouts = [({"layers": "unroll"}, stacked), ({"remat": "full"}, ["gpt"]),
+           ({"remat": "dots"}, ["gpt"]), ({"layers": "unroll", "remat": "full"}, ["gpt"])]
+
+
+@pytest.mark.parametrize(("options", "name"), [
+    pytest.param(options, name, marks=() if name in fast else pytest.mark.slow,
+                 id=f"{options}-{name}")
+    for options, fast in layouts for name in stacked])
 def test_scanned_unrolled_and_rematerialised_are_one_network(name, options):
     _, params, inputs = build(name)
     other, same, _ = build(name, **options)

@@ -152,7 +152,7 @@ def assert_gradients_equal(found: dict, expected: dict, rtol: float) -> None:
         assert distances[name] <= limit, name
 
 
-@one_of_a_kind
+@at_once("next_token", "dino")
 def test_no_mesh_equals_a_chosen_mesh(name):
     assert_losses_equal(on_chosen_mesh(name).losses, alone(name).losses)
 

@@ -48,8 +48,9 @@ def test_kill_9_and_resume_repeats_the_uninterrupted_run(uninterrupted, dataset,
     assert [row["step"] for row in numbers(workdir)] == list(range(1, STEPS + 1))
 
 
-@pytest.mark.parametrize("number, exit_code", [(signal.SIGTERM, 75), (signal.SIGUSR1, 75),
-                                               (signal.SIGINT, 130)])
+@pytest.mark.parametrize("number, exit_code", [
+    (signal.SIGTERM, 75), pytest.param(signal.SIGUSR1, 75, marks=pytest.mark.slow),
+    pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)])
 def test_asked_to_stop_it_saves_says_so_and_continues(uninterrupted, dataset, tmp_path, number,
                                                       exit_code):
     workdir = tmp_path / "stopped"
