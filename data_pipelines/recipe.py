@@ -9,6 +9,7 @@ from typing import Any
 
 from data_pipelines.content import read_by
 from data_pipelines.listing import is_url, standard_library
+from data_pipelines.routing import routed
 from data_pipelines.table import Step
 from data_pipelines.target import Target
 from data_pipelines.targets import tokens
@@ -106,10 +107,16 @@ def resolve_steps(recipe: Recipe) -> list[tuple[str, Step]]:
         if name not in names:
             raise ConfigError(f'recipe.options has "{name}", which is no step of the recipe; '
                               f"{nearest(name, names)}")
-    return [(name, resolve("steps", {**spec, **recipe.options.get(name, {})},
-                           root="data_pipelines", input=recipe.input, licence=recipe.licence,
-                           validation_fraction=recipe.validation_fraction))
+    return [(name, resolve_step(recipe, name, {**spec, **recipe.options.get(name, {})}))
             for name, spec in zip(names, recipe.steps, strict=True)]
+
+
+def resolve_step(recipe: Recipe, name: str, spec: dict[str, Any]) -> Step:
+    """Return one step, for some rows only where its spec says so."""
+    where = spec.pop("where", None)
+    step = resolve("steps", spec, root="data_pipelines", input=recipe.input,
+                   licence=recipe.licence, validation_fraction=recipe.validation_fraction)
+    return step if where is None else routed(name, step, where)
 
 
 def resolve_target(recipe: Recipe) -> Target:

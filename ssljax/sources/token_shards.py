@@ -31,18 +31,26 @@ def tokens_dtype(vocab_size: int) -> np.dtype:
     return np.dtype("<u2" if vocab_size < 65536 else "<u4")
 
 
-def make(*, path: str, split: str = "train", verify: Verify = "checksum") -> Source:
+def make(*, path: str, split: str = "train", version: str = "",
+         verify: Verify = "checksum") -> Source:
     """Open one split of the dataset at `path`.
 
     Args:
         path: the dataset's folder.
         split: "train" or "validation".
+        version: of the document table that the shards must be made from, or the beginning of it, as
+            `ssljax data ls` prints it; empty takes what is there.
         verify: "checksum" reads every byte once, about 1 GB/s; "size" looks at sizes only.
 
     Raises:
-        DataError: no dataset there, no such split, or a file that is not what the manifest says.
+        DataError: no dataset there, no such split, another version, or a file that is not what the
+            manifest says.
     """
     manifest = read_manifest(path)
+    if not manifest.version.startswith(version):
+        raise DataError(f"Dataset {path} is version {manifest.version}; source.version asks for "
+                        f"{version}. `ssljax curate` into a folder of its own makes another, or "
+                        "name the one that is there.")
     if split not in manifest.splits:
         raise DataError(f'Dataset {path} has no split "{split}"; {nearest(split, manifest.splits)}')
     if not manifest.vocab_size:

@@ -105,6 +105,13 @@ def test_threads_read_what_one_reads(tmp_path):
     assert read == [[i] * (i % 9) for i in range(300)]
 
 
+def test_a_config_may_name_the_version_it_wants(path):
+    version = token_shards.make(path=path).version
+    assert token_shards.make(path=path, version=version[:8]).version == version
+    with pytest.raises(DataError, match=f"is version {version}; source.version asks for f00"):
+        token_shards.make(path=path, version="f00")
+
+
 def test_the_fingerprint_names_version_tokenizer_and_split(path):
     source = token_shards.make(path=path)
     assert source.fingerprint() == {"version": "v1", "recipe": "r", "tokenizer": "tok",
