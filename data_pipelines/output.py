@@ -6,6 +6,7 @@ one takes its name, and goes only then; a run killed in between is put right by 
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -18,6 +19,8 @@ from ssljax.core.files import sync_folder
 from ssljax.sources.manifest import NAME, Manifest, read_manifest, verify
 
 Existing = Literal["keep", "replace"]
+OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+            errno.EIO)
 
 
 def check_output(output: Path, recipe_hash: str, listing_hash: str,
@@ -72,6 +75,8 @@ def claim(output: Path) -> Iterator[Path]:
             clear(partial)
             yield partial
         except OSError as err:
+            if err.errno not in OF_DISKS:          # a pipe or socket of the work itself
+                raise
             raise DataError(f"Output {output} cannot be written: {err}; what was there is "
                             "unchanged. Free some space, or choose another --output.") from err
         finally:

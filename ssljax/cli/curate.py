@@ -80,11 +80,13 @@ def print_summary(manifest: "Manifest", output: str, seconds: float) -> None:
 
     documents = [("read", f"{manifest.read:,}"), ("kept", f"{manifest.kept:,}"),
                  *((f"  dropped: {reason}", f"{n:,}") for reason, n in manifest.dropped.items())]
-    sizes = [(name, *(f"{split[key]:,}" for key in ("documents", "tokens", "text_bytes")))
+    keys = ("documents", *(("tokens",) if manifest.vocab_size else ()), "text_bytes")
+    sizes = [(name, *(f"{split[key]:,}" for key in keys))
              for name, split in manifest.splits.items()]
     console = Console()
     console.print(table(f"{manifest.name} {manifest.version}", ("documents", ""), documents))
-    console.print(table("", ("split", "documents", "tokens", "bytes of text"), sizes))
+    console.print(table("", ("split", *(k.replace("text_bytes", "bytes of text") for k in keys)),
+                        sizes))
     tokens = f"vocabulary {manifest.vocab_size:,}, " if manifest.vocab_size else ""
     print(f"{output}: {tokens}{len(manifest.shards)} shards, {seconds:.1f} s")
 

@@ -87,6 +87,12 @@ def test_a_full_disk_is_one_message_and_leaves_what_was_there(tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_what_is_no_fault_of_the_disk_stays_what_it_is(tmp_path):
+    with pytest.raises(BrokenPipeError), claim(tmp_path / "out"):
+        raise BrokenPipeError(32, "Broken pipe")
+    assert os.listdir(tmp_path) == []
+
+
 def test_only_one_process_works_on_an_output(tmp_path):
     with claim(tmp_path / "out") as partial:
         (partial / "mine").write_text("")
