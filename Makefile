@@ -57,6 +57,7 @@ bench-env: .bench-env/.done
 	@echo "Installing PyTorch and transformers in .bench-env ..."
 	@$(PYTHON) -m venv .bench-env
 	@.bench-env/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< torch transformers numpy
+	@.bench-env/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< --no-deps lightly
 	@touch $@
 
 bench-env-curate: .bench-env-curate/.done
