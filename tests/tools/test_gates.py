@@ -9,13 +9,25 @@ import pytest
 GATES = pathlib.Path(__file__).parents[2] / "tools/gates"
 
 
-@pytest.fixture(scope="module")
-def verdicts():
-    spec = importlib.util.spec_from_file_location("verdicts", GATES / "verdicts.py")
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, GATES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["verdicts"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def verdicts():
+    return load("verdicts")
+
+
+def test_a_row_has_the_figures_of_the_last_step_that_was_judged(verdicts):
+    figure = {"value": .4, "low": .3, "high": .5}
+    stored = {"latest": 20, "baselines": {}, "steps": {
+        "10": {"evals": {"knn": {"knn": {"value": 0.1}}}},
+        "20": {"evals": {"knn": {"knn": figure, "knn_raw_pixels": figure}, "health": {}}}}}
+    assert load("vision").numbers(stored) == {"knn": figure, "knn_raw_pixels": figure}
 
 
 def row(seed, linear, knn=.40, **more):

@@ -102,10 +102,9 @@ def measure(run: Run, data: pathlib.Path, home: pathlib.Path, core: int | None) 
 
 
 def numbers(judged: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {name: {"value", "low", "high"}} of every judgement in an evaluation."""
-    found = judged.get("judgements", judged)
-    return {name: value for label in found.values() if isinstance(label, Mapping)
-            for name, value in label.items() if isinstance(value, Mapping) and "value" in value}
+    """Return {name: {"value", "low", "high"}} of the last step that evaluation.json judged."""
+    last = judged["steps"][str(judged["latest"])]["evals"]
+    return {name: figure for label in last.values() for name, figure in label.items()}
 
 
 def recipe_hash(config: Mapping[str, Any]) -> str:
