@@ -14,7 +14,7 @@ from experiments.vision.two_views import BYOL, add_optimizer, add_views, of
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 200, "cpu": 10, "cifar10": 1000, "imagenet": 300},
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 15, "cifar10": 1000, "imagenet": 300},
             batch_size={"": 256, "imagenet": 4096})
     add_views(c, arg, BYOL)
     c.objective = dict(name="byol", **of(

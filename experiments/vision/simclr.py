@@ -15,7 +15,7 @@ from experiments.vision.two_views import SIMCLR, add_optimizer, add_views, of
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 200, "cpu": 10, "cifar10": 100, "imagenet": 100},
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 20, "cifar10": 100, "imagenet": 100},
             batch_size={"": 256, "cifar10": 512, "imagenet": 4096})
     add_views(c, arg, SIMCLR, min_area=0.2, jitter=(0.4, 0.4, 0.4, 0.1), gray_probability=0.1)
     c.objective = dict(name="simclr", **of(

@@ -14,7 +14,7 @@ from experiments.vision.two_views import MOCO, add_optimizer, add_views, of
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 200, "cpu": 10, "cifar10": 800, "imagenet": 100},
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 20, "cifar10": 800, "imagenet": 100},
             batch_size={"": 256, "cifar10": 512, "imagenet": 512})
     add_views(c, arg, MOCO)
     c.objective = dict(name="simsiam", **of(

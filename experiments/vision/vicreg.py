@@ -15,7 +15,7 @@ from experiments.vision.two_views import BYOL, add_optimizer, add_views, of
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 200, "cpu": 10, "cifar10": 1000, "imagenet": 1000},
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 20, "cifar10": 1000, "imagenet": 1000},
             batch_size={"": 256, "imagenet": 2048})
     add_views(c, arg, BYOL, min_area=0.2, solarise_probability=0.1)
     c.objective = dict(name="vicreg", **of(
