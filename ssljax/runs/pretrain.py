@@ -14,6 +14,7 @@ from absl import logging
 
 from ssljax.core import sharding
 from ssljax.core.errors import ConfigError, Interrupted
+from ssljax.core.files import read_json_lines
 from ssljax.core.types import TrainState, Writer
 from ssljax.data.packing import PackedSource
 from ssljax.data.pipeline import batches
@@ -231,6 +232,7 @@ def train_on(run: Run, ledger: Ledger, stack: contextlib.ExitStack) -> TrainStat
                    workers=config["workers"], skips=skips)
     stack.callback(rows.close)
     bell = Bell(config["alarm"], log=jax.process_index() == 0)
+    bell.recall(row for row in read_json_lines(workdir / "metrics.jsonl") if row["step"] <= start)
     meter = make_meter(config, work, start=start, due=schedule.logs, writers=writers,
                        ledger=ledger, alarm=bell.hear, counts=rows.gauges,
                        learning_rate=method.learning_rate,

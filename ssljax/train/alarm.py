@@ -8,7 +8,7 @@ first steps and single bad batches do not. Nothing here knows the method, the mo
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
@@ -225,6 +225,22 @@ class Bell:
             if self._log:
                 logging.warning("Collapse alarm. %s", alarm)
         return {"alarms": float(self._watch.lasting())}
+
+    def recall(self, rows: Iterable[Mapping[str, float]]) -> None:
+        """Take up what the run logged before it was continued, in silence.
+
+        What lasts is counted on as if the run had never stopped; what was told is not told again.
+
+        Args:
+            rows: of metrics.jsonl, with "step"; those of evaluators, named "label/figure", are
+                none of the alarm's.
+        """
+        if self._action == "off":
+            return
+        for row in rows:
+            if "loss" in row:
+                self._watch(int(row["step"]), {name: value for name, value in row.items()
+                                               if isinstance(value, float) and "/" not in name})
 
     def verdict(self) -> CollapsedError | None:
         """Return the error to end the run with, once its state is saved; None to go on."""

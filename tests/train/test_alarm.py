@@ -113,6 +113,20 @@ def test_off_looks_at_nothing_and_other_processes_are_silent(caplog):
     assert caplog.records == []
 
 
+def test_a_continued_run_counts_on_and_does_not_tell_again(caplog):
+    whole, continued = Bell("warn", log=False), Bell("stop")
+    for i, step in enumerate(STEPS):
+        logged = {"loss": 6.0 - i / 10, "embedding_std": 0.3 if i < 8 else 0.0043}
+        counts = whole.hear(step, logged)
+        if i < 20:
+            continued.recall([{"step": step, **logged, "kind": "told"},
+                              {"step": step, "health/probe_std": 0.0}])
+        else:
+            assert continued.hear(step, logged) == counts == {"alarms": 1.0}
+    assert caplog.records == []
+    assert continued.verdict() is None
+
+
 def test_stop_saves_and_ends_with_an_error_that_names_it():
     bell = Bell("stop", log=False)
 
