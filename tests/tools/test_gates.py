@@ -48,6 +48,11 @@ def test_a_mean_above_the_bar_with_a_wide_spread_is_missed(verdicts):
     assert "missed" in said and "linear_raw_pixels" in said
 
 
+def test_a_run_that_took_too_long_is_never_met(verdicts):
+    said = verdicts.verdict(verdicts.Gate("joint", (0,)), [row(0, .46) | {"cpu_minutes": 8.2}])
+    assert said == "**over** 8 CPU-minutes: 8.2"
+
+
 def test_one_seed_is_judged_by_its_test_images_alone(verdicts):
     gate = verdicts.Gate("joint", (0,))
     assert verdicts.verdict(gate, [row(0, .445)]) == "met"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
+CPU_MINUTES = 8.0              # of training, all starts of a run together
 
 
 class Gate(NamedTuple):
@@ -82,6 +83,9 @@ def verdict(gate: Gate, rows: list[Row]) -> str:
             missed.append(f"{bar}: not judged")
         elif mean - 2 * error < 0:
             missed.append(f"**missed** {bar}: {100 * mean:+.1f} ± {200 * error:.1f} points")
+    longest = max(row["cpu_minutes"] for row in rows)
+    if longest > CPU_MINUTES:
+        missed.append(f"**over** {CPU_MINUTES:g} CPU-minutes: {longest:.1f}")
     left = len(gate.seeds) - len(rows)
     waiting = f" ({left} seeds to come)" if left > 0 else ""
     return ("; ".join(missed) or "met") + waiting

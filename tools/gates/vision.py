@@ -31,7 +31,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOUND = ROOT / "docs/gates/vision.json"
 PAGE = ROOT / "docs/results.md"
 MARKS = ("<!-- vision gates: begin -->", "<!-- vision gates: end -->")
-CPU_MINUTES = 8.0
 THREE, ONE = (0, 1, 2), (0,)
 GATES = {
     **{name: Gate("joint", THREE) for name in (
