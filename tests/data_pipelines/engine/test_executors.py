@@ -130,8 +130,8 @@ def start(config, name, address):
 
 
 def finish(child):
-    """Wait for a run and say whether it finished its recipe; Ray prints before that."""
-    return child.communicate(timeout=180)[0].endswith(b"done\n")
+    """Wait for a run and say whether it finished its recipe; Ray prints lines before and after."""
+    return b"done" in child.communicate(timeout=180)[0].splitlines()
 
 
 def write_number(folder, *, number):
