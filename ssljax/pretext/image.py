@@ -10,11 +10,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ssljax.augment.crop import centre_box, crop_resize
-from ssljax.augment.pixels import standardise, to_unit
-from ssljax.core.errors import ConfigError, DataError, MissingExtraError
+from ssljax.core.errors import ConfigError, DataError
 from ssljax.core.source import Record
 from ssljax.core.types import Example
+from ssljax.media.operations import Preparation, image_files
 
 HostCrop = Literal["centre", "random"]
 
@@ -60,16 +59,17 @@ class ImageFormat(NamedTuple):
         images = self.random_crops(record["image"], rng)
         return {"image": images if self.crops > 1 else images[0], "id": record["id"]}
 
-    def plain(self, record: Record) -> Example:
-        """Return {"image": float32 [size, size, C]}: the centre square, resized, standardised."""
-        if isinstance(record["image"], bytes):
-            image = to_unit(self.centre(record["image"], self.size))
-        else:
-            image = to_unit(self.stored(record))
-            if self.size != self.source_size:
-                box = centre_box(*image.shape[:2])
-                image = np.asarray(crop_resize(image, box, size=self.size, method="cubic"))
-        return {"image": standardise(image, self.mean, self.std)}
+    @property
+    def plain(self) -> Preparation:
+        """Return the transform to {"image": float32 [size, size, C]}, as declared operations.
+
+        The centre square, resized and standardised; data that artefacts carry to serving.
+        """
+        return Preparation({"image": (
+            {"name": "read_image", "channels": self.channels, "stored_size": self.source_size,
+             "at_least": self.size},
+            {"name": "centre_square", "size": self.size},
+            {"name": "standardise", "mean": list(self.mean), "std": list(self.std)})})
 
     def stored(self, record: Record) -> np.ndarray:
         """Return the record's image as it reaches the device.
@@ -88,21 +88,21 @@ class ImageFormat(NamedTuple):
 
     def centre(self, data: bytes, size: int) -> np.ndarray:
         """Return the centre square of a file at [size, size, C]."""
-        decode = decoder()
-        image = decode.to_channels(decode.open_image(data, at_least=size), self.channels)
-        return decode.to_array(decode.resize(image, decode.centre_square(image), size))
+        files = image_files()
+        image = files.to_channels(files.open_image(data, at_least=size), self.channels)
+        return files.to_array(files.resize(image, files.centre_square(image), size))
 
     def random_crops(self, image: bytes | np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return random crops of a file, decoded once, or of an array, uint8 [crops, H, W, C]."""
-        decode = decoder()
+        files = image_files()
         low, high = self.areas
         # A crop may cover a small part of the image, so all its pixels are decoded.
-        opened = (decode.open_image(image) if isinstance(image, bytes) else
-                  decode.Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]))
-        opened = decode.to_channels(opened, self.channels)
-        boxes = [decode.random_square(rng, opened, min_area=low, max_area=high)
+        opened = (files.open_image(image) if isinstance(image, bytes) else
+                  files.Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]))
+        opened = files.to_channels(opened, self.channels)
+        boxes = [files.random_square(rng, opened, min_area=low, max_area=high)
                  for _ in range(self.crops)]
-        return np.stack([decode.to_array(decode.resize(opened, box, self.source_size))
+        return np.stack([files.to_array(files.resize(opened, box, self.source_size))
                          for box in boxes])
 
 
@@ -125,16 +125,3 @@ def image_format(source_size: int, size: int, channels: int, mean: Sequence[floa
         raise ConfigError(f"pretext min_area {areas[0]} and max_area {areas[1]}: expected "
                           "fractions of the image, 0 < min_area <= max_area <= 1.")
     return ImageFormat(source_size or size, size, channels, tuple(mean), tuple(std), crops, areas)
-
-
-def decoder():
-    """Return ssljax.pretext.decode; imported here, as records of arrays need no decoder.
-
-    Raises:
-        MissingExtraError: Pillow is not installed.
-    """
-    try:
-        from ssljax.pretext import decode
-    except ImportError as err:
-        raise MissingExtraError("pillow", "train") from err
-    return decode

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssljax.core.config import resolve
-from ssljax.core.errors import DataError, ServeError, UnreadableRecordError
+from ssljax.core.errors import DataError, UnreadableRecordError
 from ssljax.core.files import sha256, sync_folder, write_json
+from ssljax.media import operations
 from ssljax.runs.batch_tables import INPUTS, OUTPUTS, Row, count_rows, read_rows, write_rows
 from ssljax.serve.artefact import Artefact, load_artefact
 from ssljax.serve.embedding import make_embed
@@ -159,18 +159,8 @@ def embedder(artefact: Artefact) -> tuple[Prepare, Callable[[Sequence[np.ndarray
     embed = make_embed(artefact)
     if artefact.tokenizer is not None:
         return lambda text: text_ids(artefact, text), embed
-    name = artefact.manifest["preprocessing"]["name"]
-    if "." in name:                                  # an artefact must not choose code to import
-        raise ServeError(f'{artefact.path} prepares images by "{name}", which is not of ssljax.')
-    pretext = resolve("pretext", dict(artefact.manifest["preprocessing"]))
-
-    def prepare(image: Any) -> np.ndarray:
-        if not isinstance(image, bytes):
-            raise UnreadableRecordError(f"expected the bytes of an image, found "
-                                        f"{type(image).__name__}")
-        return pretext.plain({"image": image, "id": np.zeros(2, np.uint32)})["image"]
-
-    return prepare, embed
+    steps = artefact.manifest["preprocessing"]["image"]
+    return lambda image: operations.prepare(image, steps), embed
 
 
 def text_ids(artefact: Artefact, text: Any) -> np.ndarray:

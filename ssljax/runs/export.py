@@ -17,6 +17,7 @@ from ssljax.core.types import PyTree
 from ssljax.export import golden, stablehlo
 from ssljax.export.artefact import Contents, write_artefact
 from ssljax.export.model_card import CardFacts, model_card
+from ssljax.media.operations import Preparation
 from ssljax.runs import evaluate
 from ssljax.runs.restore import Restored, load_run
 from ssljax.tokenizers import bpe
@@ -97,10 +98,13 @@ def describe_decoder(restored: Restored, weights: PyTree, about: Mapping[str, An
 def describe_encoder(restored: Restored, weights: PyTree, about: Mapping[str, Any]) -> Contents:
     """Return the artefact of an image encoder; it reads what the pretext's `plain` returns."""
     shape, dtype = restored.pretext.spec["image"]
+    if not isinstance(restored.pretext.plain, Preparation):
+        raise ArtefactError("The run's pretext prepares images by code of its own, which an "
+                            "artefact cannot carry; make its `plain` a media.Preparation.")
     plain = restored.pretext.plain({"image": np.zeros(shape, dtype), "id": np.zeros(2, np.uint32)})
     image = plain["image"].shape
     about = {**about, "kind": "encoder", "image": {"shape": list(image), "dtype": "float32"},
-             "preprocessing": restored.config["pretext"]}
+             "preprocessing": dict(restored.pretext.plain.inputs)}
     programs = stablehlo.encoder_programs(restored.model, weights, image=image)
     answers = golden.encoder_golden(restored.model, weights, image=image)
     return Contents(about, programs, weights, answers, documents(restored, weights, about))

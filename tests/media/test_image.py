@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ssljax.core.errors import UnreadableRecordError
-from ssljax.pretext import decode
+from ssljax.media import image as decode
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
