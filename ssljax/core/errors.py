@@ -55,6 +55,20 @@ class ServeError(SsljaxError):
     """The server cannot start as asked."""
 
 
+class RequestError(SsljaxError):
+    """A request that cannot be answered as asked.
+
+    status: of the HTTP answer
+    param:  the field at fault, or None
+    code:   a word for programs, as OpenAI's interface has them
+    """
+
+    def __init__(self, message: str, *, status: int = 400, param: str | None = None,
+                 code: str | None = None):
+        super().__init__(message)
+        self.status, self.param, self.code = status, param, code
+
+
 class MissingExtraError(SsljaxError, ImportError):
     """An optional dependency is needed and absent."""
 

@@ -16,11 +16,9 @@ from urllib.parse import urlsplit
 
 from ssljax.core.errors import ServeError
 from ssljax.serve.app import make_app
-from ssljax.serve.artefact import load_artefact
-from ssljax.serve.completions import Limits
-from ssljax.serve.device import make_device
-from ssljax.serve.engine import start_engine
+from ssljax.serve.loading import close_served, load_served
 from ssljax.serve.server import bind, check_exposure, listen, make_server, run_server
+from ssljax.serve.switchboard import open_server
 
 SLOTS = 8
 QUEUE = 64
@@ -61,17 +59,13 @@ def serve(artefact: str | Path, *, host: str = "127.0.0.1", port: int = 8000,
     if slots < 1 or queue < 0:
         raise ServeError(f"slots {slots} and queue {queue}: expected at least 1 and 0.")
     with contextlib.closing(bind(host, port)) as sock:       # before the model, which takes seconds
-        loaded = load_artefact(Path(artefact))
-        device = make_device(loaded, slots=slots)
-        device.warm_up()
-        engine = start_engine(device, loaded.tokenizer, queue=queue)
+        served = load_served(Path(artefact), slots=slots, queue=queue)
         try:
-            limits = Limits(loaded.manifest["name"], loaded.manifest["max_context"])
-            app = make_app(engine, loaded.tokenizer, limits=limits, api_key=api_key)
+            app = make_app(open_server([served], api_key=api_key))
             announce(listen(sock))
             run_server(make_server(app, grace=grace), sock)
         finally:
-            engine.close()
+            close_served(served)
 
 
 class Answer(NamedTuple):

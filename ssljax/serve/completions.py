@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ssljax.core.errors import SsljaxError, nearest
+from ssljax.core.errors import RequestError, nearest
 from ssljax.core.tokenizer import Tokenizer
 from ssljax.serve.jobs import Job, Sampling
 from ssljax.serve.sampling import TOP
@@ -22,33 +22,15 @@ SEEDS = 2**32
 Check = Callable[[str, Any], Any]      # (field, value) -> value, or raise RequestError
 
 
-class RequestError(SsljaxError):
-    """A request that cannot be answered as asked.
-
-    status: of the HTTP answer
-    param:  the field at fault, or None
-    code:   a word for programs, as OpenAI's interface has them
-    """
-
-    def __init__(self, message: str, *, status: int = 400, param: str | None = None,
-                 code: str | None = None):
-        super().__init__(message)
-        self.status, self.param, self.code = status, param, code
-
-
 class Limits(NamedTuple):
-    """What a server accepts.
+    """What a model accepts.
 
-    model:   the one name it answers to
     context: tokens of prompt and answer together
     choices: answers of one request: prompts times n
-    body:    bytes of a request
     """
 
-    model: str
     context: int
     choices: int = 16
-    body: int = 1 << 20
 
 
 class Completion(NamedTuple):
@@ -60,17 +42,13 @@ class Completion(NamedTuple):
     usage_in_stream: bool
 
 
-def parse_completion(body: bytes, limits: Limits, tokenizer: Tokenizer) -> Completion:
-    """Return what the JSON in `body` asks for.
+def parse_completion(body: Mapping[str, Any], limits: Limits, tokenizer: Tokenizer) -> Completion:
+    """Return what a body asks for, as `read_object` has read it.
 
     Raises:
         RequestError: naming the field, the value seen and what is accepted.
     """
-    fields = read_fields(body)
-    model = fields.get("model")
-    if model not in (None, limits.model):
-        raise RequestError(f'model {show(model)} is not served here; "{limits.model}" is.',
-                           status=404, param="model", code="model_not_found")
+    fields = check_fields(body)
     given, n = split_prompts(fields.get("prompt", "")), fields.get("n", 1)
     if len(given) * n > limits.choices:
         raise RequestError(f"{len(given)} prompts times n {n} are {len(given) * n} choices; at "
@@ -86,14 +64,19 @@ def parse_completion(body: bytes, limits: Limits, tokenizer: Tokenizer) -> Compl
                       fields.get("stream", False), options.get("include_usage", False))
 
 
-def read_fields(body: bytes) -> dict[str, Any]:
-    """Return the checked fields of a body, without those that are null (OpenAI's "not given")."""
+def read_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`."""
     try:
         fields = json.loads(body, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as err:
         raise RequestError(f"The body is not JSON: {err}.") from err
     if not isinstance(fields, dict):
         raise RequestError(f"The body is {kind(fields)}; expected a JSON object.")
+    return fields
+
+
+def check_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checked fields of a body, without those that are null (OpenAI's "not given")."""
     for name in fields:
         if name not in FIELDS:
             raise RequestError(f"Unknown field {show(name)}; {nearest(name, FIELDS)}", param=None)

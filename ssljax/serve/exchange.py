@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
-from ssljax.serve.completions import Completion, RequestError
+from ssljax.core.errors import RequestError
+from ssljax.serve.completions import Completion
 from ssljax.serve.engine import Cancel, Engine, StoppedError
 from ssljax.serve.jobs import Piece
 from ssljax.serve.metrics import ServerMetrics
@@ -28,11 +29,11 @@ class Exchange(NamedTuple):
     """A request that the engine works on.
 
     pieces: until every choice has finished, or one has an error
-    close:  (HTTP status) -> None; ends what still runs and counts the request
+    close:  ends what still runs
     """
 
     pieces: Pieces
-    close: Callable[[int], None]
+    close: Callable[[], None]
 
 
 def open_exchange(engine: Engine, asked: Completion, metrics: ServerMetrics,
@@ -42,7 +43,7 @@ def open_exchange(engine: Engine, asked: Completion, metrics: ServerMetrics,
     Args:
         engine: generates.
         asked: the request.
-        metrics: is told of first tokens, counts and the end.
+        metrics: is told of first tokens and of counts.
         arrival: time.monotonic() when the request came.
 
     Raises:
@@ -54,12 +55,7 @@ def open_exchange(engine: Engine, asked: Completion, metrics: ServerMetrics,
         return lambda piece: loop.call_soon_threadsafe(arrived.put_nowait, (index, piece))
 
     cancel = submit(engine, asked, receiver)
-
-    def close(status: int) -> None:
-        cancel()
-        metrics.request(status, time.monotonic() - arrival)
-
-    return Exchange(counted(arrived, asked, metrics, arrival), close)
+    return Exchange(counted(arrived, asked, metrics, arrival), cancel)
 
 
 def submit(engine: Engine, asked: Completion,

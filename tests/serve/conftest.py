@@ -22,7 +22,9 @@ from ssljax.serve.completions import Limits
 from ssljax.serve.device import Device, make_device
 from ssljax.serve.engine import Engine, start_engine
 from ssljax.serve.jobs import Job, Piece, Sampling
+from ssljax.serve.served import Served
 from ssljax.serve.server import bind, listen, make_server, run_server
+from ssljax.serve.switchboard import open_server
 from ssljax.tokenizers import byte
 
 CONTEXT, SLOTS, VOCAB = 48, 3, 257
@@ -108,8 +110,8 @@ def serving(artefact) -> Callable[..., Any]:
     """Return serving(engine, ...): a context that serves on a free loopback port, and yields it."""
     @contextlib.contextmanager
     def serve(engine: Engine, *, api_key: str | None = None) -> Iterator[int]:
-        app = make_app(engine, artefact.tokenizer, limits=Limits("tiny", CONTEXT, body=4096),
-                       api_key=api_key)
+        served = Served("tiny", "1", artefact, "fp_test", 0, engine, Limits(CONTEXT))
+        app = make_app(open_server([served], api_key=api_key, body=4096))
         server = make_server(app, grace=2.0)
         with contextlib.closing(bind("127.0.0.1", 0)) as sock:
             listen(sock)

@@ -171,12 +171,12 @@ def test_models_health_page_and_metrics(port, request_of, post):
     def grown(name):
         return float(after[name]) - float(before.get(name, 0))
 
-    assert grown('ssljax_generated_tokens_total{model="tiny"}') == 7
-    assert grown('ssljax_prompt_tokens_total{model="tiny"}') == 6
-    assert grown('ssljax_requests_total{model="tiny",status="200"}') == 1
-    assert grown('ssljax_requests_total{model="tiny",status="400"}') == 1
-    assert grown('ssljax_time_to_first_token_seconds_count{model="tiny"}') == 1
-    assert float(after['ssljax_slots{model="tiny"}']) == 3
+    assert grown('ssljax_generated_tokens_total{model="tiny",version="1"}') == 7
+    assert grown('ssljax_prompt_tokens_total{model="tiny",version="1"}') == 6
+    assert grown('ssljax_requests_total{model="tiny",status="200",version="1"}') == 1
+    assert grown('ssljax_requests_total{model="tiny",status="400",version="1"}') == 1
+    assert grown('ssljax_time_to_first_token_seconds_count{model="tiny",version="1"}') == 1
+    assert float(after['ssljax_slots{model="tiny",version="1"}']) == 3
 
 
 def test_key_guards_everything_but_health(shared, serving, request_of):
@@ -232,7 +232,8 @@ def test_client_that_leaves_frees_its_slots(gated_engine, gate, serving, post, r
         assert eventually(lambda: held(gated_engine) == 0)     # while no token can be decoded
         gate.set()
         assert post(port, PROMPT)[0] == 200
-        assert eventually(lambda: 'status="499"} 1.0' in request_of(port, "GET", "/metrics")[1])
+        left = 'status="499",version="1"} 1.0'
+        assert eventually(lambda: left in request_of(port, "GET", "/metrics")[1])
 
 
 def test_device_failure_is_a_500_before_and_an_error_event_within_a_stream(
