@@ -8,6 +8,7 @@ is overwritten by the token that comes there before any query looks at it.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,8 +18,9 @@ import numpy as np
 from ssljax.core.errors import ServeError
 from ssljax.core.tree import unflatten
 from ssljax.serve.artefact import Artefact, Function
-from ssljax.serve.jobs import Sampling, Scored
-from ssljax.serve.sampling import Drawn, Rows, draw, idle_rows, top
+from ssljax.serve.jobs import Job, Scored
+from ssljax.serve.rows import Rows, idle_rows, make_row
+from ssljax.serve.sampling import Drawn, draw, judge
 
 SMALLEST_BUCKET = 32             # a shorter prompt costs about as much, and each bucket a compile
 
@@ -30,7 +32,9 @@ class Device(NamedTuple):
 
     slots, context: rows and entries a row of the shared cache
     new_cache: () -> an empty cache
-    prefill:   (prompt, sampling, report) -> (the first token, the row's cache)
+    new_rows:  () -> idle rows
+    make_row:  (job) -> its row, before its first token
+    prefill:   (prompt, row) -> (the first token, the row's cache)
     insert:    (cache, row's cache, slot) -> cache; consumes the first
     decode:    (cache, rows) -> (cache, one token a slot); consumes the cache
     score:     (prompt) -> every token of the prompt after the first, judged
@@ -41,7 +45,9 @@ class Device(NamedTuple):
     slots: int
     context: int
     new_cache: Callable[[], Cache]
-    prefill: Callable[[Sequence[int], Sampling, bool], tuple[Scored, Cache]]
+    new_rows: Callable[[], Rows]
+    make_row: Callable[[Job], Rows]
+    prefill: Callable[[Sequence[int], Rows], tuple[Scored, Cache]]
     insert: Callable[[Cache, Cache, int], Cache]
     decode: Callable[[Cache, Rows], tuple[Cache, list[Scored]]]
     score: Callable[[Sequence[int]], list[Scored]]
@@ -75,13 +81,12 @@ def make_device(artefact: Artefact, *, slots: int) -> Device:
     score = jax.jit(score_program(artefact.functions["score"], ids))
     insert = jax.jit(insert_program(cache_spec), donate_argnums=0)
 
-    def run_prefill(prompt: Sequence[int], sampling: Sampling,
-                    report: bool) -> tuple[Scored, Cache]:
-        row = Rows(*(np.asarray([value], kind.dtype) for value, kind in zip(
-            (0, 0, *sampling, 0, report), idle_rows(1), strict=True)))
+    new_rows = partial(idle_rows, slots, vocab=ids, context=context)
+
+    def run_prefill(prompt: Sequence[int], row: Rows) -> tuple[Scored, Cache]:
         last = np.asarray([len(prompt) - 1], np.int32)
         logits, cache = prefill(artefact.weights, padded(prompt, context), last)
-        return to_host(first(logits, row), [report])[0], cache
+        return to_host(first(logits, row), row.report)[0], cache
 
     def run_decode(cache: Cache, rows: Rows) -> tuple[Cache, list[Scored]]:
         cache, drawn = decode(artefact.weights, cache, rows)
@@ -94,11 +99,12 @@ def make_device(artefact: Artefact, *, slots: int) -> Device:
     def warm_up() -> None:
         cache = empty(slots, context)
         for length in buckets(context):
-            _, row = run_prefill([0] * length, Sampling(), False)
+            _, row = run_prefill([0] * length, idle_rows(1, vocab=ids, context=context))
             cache = insert(cache, row, 0)
-        run_decode(cache, idle_rows(slots))
+        run_decode(cache, new_rows())
 
-    return Device(slots, context, lambda: empty(slots, context), run_prefill, insert, run_decode,
+    return Device(slots, context, lambda: empty(slots, context), new_rows,
+                  partial(make_row, vocab=ids, context=context), run_prefill, insert, run_decode,
                   run_score, warm_up)
 
 
@@ -128,9 +134,7 @@ def score_program(function: Function, ids: int) -> Callable[..., Any]:
     """Return (weights, tokens [1, L]) -> drawn [L - 1]: each token but the first, judged."""
     def call(weights: Any, tokens: jax.Array) -> Drawn:
         logits = function(weights, {"tokens": tokens})["logits"][0, :-1, :ids]
-        logprobs = jax.nn.log_softmax(logits)
-        chosen = jnp.take_along_axis(logprobs, tokens[0, 1:, None], axis=1)[:, 0]
-        return Drawn(tokens[0, 1:], chosen, *top(logprobs))
+        return judge(logits, tokens[0, 1:], jnp.ones(1, bool))
 
     return call
 

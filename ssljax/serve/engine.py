@@ -16,7 +16,7 @@ from absl import logging
 from ssljax.core.tokenizer import Tokenizer
 from ssljax.serve.device import Cache, Device
 from ssljax.serve.jobs import Job, Piece, Scored
-from ssljax.serve.sampling import Rows, idle_rows
+from ssljax.serve.rows import Rows, write_idle, write_row, write_token
 from ssljax.serve.scheduler import Running, admit, empty_plan, enqueue, remove, running
 from ssljax.serve.text import make_feed, opening
 
@@ -156,7 +156,7 @@ def run_device(device: Device, tokenizer: Tokenizer, *,
     When the device fails while all decode, their cache is gone: they end with an error, and the
     next request finds an empty cache.
     """
-    cache, rows = device.new_cache(), idle_rows(device.slots)
+    cache, rows = device.new_cache(), device.new_rows()
     while True:
         joining = admit_next()
         if stopping():
@@ -183,28 +183,24 @@ def join(device: Device, tokenizer: Tokenizer, cache: Cache, rows: Rows, slot: i
         first = opening(job, tokenizer, judged)
         if (first.text or first.scored or first.finish) and not stream.send(first):
             return cache
-        scored, row = device.prefill(job.prompt, job.sampling, report)
+        row = device.make_row(job)
+        scored, entries = device.prefill(job.prompt, row)
     except Exception as err:
         end_failed([stream], err)
         return cache
     if not stream.send(stream.feed(scored)):
         return cache
-    values = (scored.token, len(job.prompt), *job.sampling, 1, report)
-    for array, value in zip(rows, values, strict=True):
-        array[slot] = value
-    return device.insert(cache, row, slot)
+    write_row(rows, slot, row)
+    write_token(rows, slot, scored.token)
+    return device.insert(cache, entries, slot)
 
 
 def decode(device: Device, cache: Cache, rows: Rows, busy: Running) -> Cache:
     """Decode one token of every busy slot and deliver it; return the new cache."""
-    idle = np.setdiff1d(np.arange(device.slots), [slot for slot, _ in busy])
-    for array in (rows.position, rows.temperature, rows.report):
-        array[idle] = 0                  # a stale setting would cost a sort in every step
+    write_idle(rows, np.setdiff1d(np.arange(device.slots), [slot for slot, _ in busy]))
     cache, drawn = device.decode(cache, rows)
     for slot, stream in busy:
-        rows.token[slot] = drawn[slot].token
-        rows.position[slot] += 1
-        rows.count[slot] += 1
+        write_token(rows, slot, drawn[slot].token)
         stream.send(stream.feed(drawn[slot]))
     return cache
 

@@ -10,12 +10,22 @@ class Sampling(NamedTuple):
     top_k:       only the k most probable tokens; 0 means all
     top_p:       only the smallest set of most probable tokens that has this mass, after top_k
     seed:        32 bits; the same seed and prompt give the same text, whatever else runs
+    min_p:       only tokens with this share of the best one's probability; 0 means all
+    presence:    subtracted once from the logit of a token that was generated before
+    frequency:   subtracted for each time
+    repetition:  logits of tokens in prompt or answer are divided by it, negative ones multiplied
+    bias:        (id, value) to add to the logit of an id; each id once
     """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    min_p: float = 0.0
+    presence: float = 0.0
+    frequency: float = 0.0
+    repetition: float = 1.0
+    bias: tuple[tuple[int, float], ...] = ()
 
 
 class Job(NamedTuple):
@@ -26,8 +36,13 @@ class Job(NamedTuple):
     max_tokens: ids to generate at most; 0 only judges the prompt
     sampling:   how
     stop:       strings that end the text; they are not part of it
-    logprobs:   alternatives to report for each token, 0 to 5; None reports nothing
+    logprobs:   alternatives to report for each token, 0 to 20; None reports nothing
     echo:       whether the answer starts with the prompt
+    stop_ids:   tokens that end the text besides the end token; they are not part of it
+    ignore_eos: whether the end token ends nothing
+    grammar:    what the text must be, as `structured.grammar_of` returns it; None for anything
+    caller:     whose request it is, for fair shares; all without a name are one
+    deadline:   time.monotonic() after which it is not worth starting; None for never
     """
 
     prompt: tuple[int, ...]
@@ -37,6 +52,11 @@ class Job(NamedTuple):
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
     echo: bool = False
+    stop_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    grammar: str | None = None
+    caller: str = ""
+    deadline: float | None = None
 
 
 class Scored(NamedTuple):
@@ -55,6 +75,8 @@ class Piece(NamedTuple):
     tokens:  ids generated so far
     finish:  "stop", "length", or None while more is to come
     error:   why the answer ends here unfinished; None otherwise
+    status:  HTTP status that goes with the error
+    code:    a word for programs that goes with it, or None
     """
 
     text: str = ""
@@ -62,3 +84,5 @@ class Piece(NamedTuple):
     tokens: int = 0
     finish: str | None = None
     error: str | None = None
+    status: int = 500
+    code: str | None = None
