@@ -1,6 +1,6 @@
 """Vision transformer, Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929.
 
-Pre-norm blocks with LayerNorm; fixed 2-D sin-cos positions, or rotary ones. Reads image
+Pre-norm blocks with LayerNorm; fixed 2-D sin-cos positions, rotary or learned ones. Reads image
 f32 [B, H, W, C] of any size that patches tile, and optionally
 
     visible  i32 [B, K]   the only patches that are encoded (MAE)
@@ -50,7 +50,7 @@ class ViT(nn.Module):
     registers: int
     mask_token: bool
     freeze_patch: bool
-    rope: bool
+    positions: str
     transformer: Mapping[str, object]
 
     @nn.compact
@@ -81,8 +81,7 @@ class ViT(nn.Module):
         b = self.param("b_patch", nn.initializers.zeros, (self.width,))
         if self.freeze_patch:
             w, b = jax.lax.stop_gradient((w, b))
-        table = rope_places(grid) if self.rope else sincos_table(grid, self.width, native=self.grid)
-        positions = jnp.asarray(table, jnp.float32 if self.rope else w.dtype)
+        positions = self.places(grid, w.dtype)
         visible, hidden = inputs.get("visible"), inputs.get("hidden")
         if visible is not None:
             choose = per_example(lambda rows, ids: rows[ids])
@@ -93,10 +92,22 @@ class ViT(nn.Module):
         if self.mask_token or hidden is not None:
             token = self.param("mask_token", TOKEN, (1, self.width)).astype(x.dtype)
             x = x if hidden is None else jnp.where(hidden[..., None], token, x)
-        if not self.rope:
+        if self.positions != "rope":
             return x + positions, None
         positions = jnp.broadcast_to(positions, (*x.shape[:2], 2))
         return x, shard(positions, BATCH, None, None)
+
+    def places(self, grid: tuple[int, int], dtype: jax.typing.DTypeLike) -> jax.Array:
+        """Return what is added to patches, [N, D], or rotary positions f32 [N, 2]."""
+        if self.positions == "rope":
+            return jnp.asarray(rope_places(grid))
+        if self.positions == "sincos":
+            return jnp.asarray(sincos_table(grid, self.width, native=self.grid), dtype)
+        if grid != (self.grid, self.grid):
+            raise ConfigError(f"vit has learned positions of {self.grid} x {self.grid} patches and "
+                              f"reads {grid[0]} x {grid[1]}; keep images at image_size, or use "
+                              'positions="sincos" or "rope", which any size has.')
+        return self.param("position_table", TOKEN, (self.grid ** 2, self.width))
 
     def prefix(self, x: jax.Array) -> jax.Array:
         """Return the tokens that come before patches x, [B, 0 or 1 + registers, D]."""
@@ -140,10 +151,11 @@ class ViT(nn.Module):
 
 def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 0, depth: int = 0,
          num_heads: int = 0, patch_size: int = 0, mlp_dim: int = 0,
-         mlp: Literal["gelu", "swiglu"] = "gelu",
+         mlp: Literal["gelu", "gelu_erf", "swiglu"] = "gelu",
          pool: Literal["mean", "class", "class_mean"] = "mean", class_token: bool = False,
          registers: int = 0, mask_token: bool = False,
-         positions: Literal["sincos", "rope"] = "sincos", causal: bool = False,
+         positions: Literal["sincos", "rope", "learned"] = "sincos", causal: bool = False,
+         attention_bias: bool = False, norm_epsilon: float = 1e-6,
          layer_scale: float = 0.0, drop_path: float = 0.0, collect: int = 0,
          freeze_patch: bool = False, attention: Attention = "auto",
          layers: Layers = "auto", remat: Remat = "none", matmul: Matmul = "full",
@@ -161,13 +173,16 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
         num_heads: H.
         patch_size: side of a patch in pixels.
         mlp_dim: hidden units F; 4 D unless told, or 8/3 D for swiglu, which has three matrices.
-        mlp: the feed-forward layer.
+        mlp: the feed-forward layer; gelu is computed by tanh, gelu_erf exactly.
         pool: the mean over patches, the class token, or both one after the other.
         class_token: whether there is one where pool is "mean" too.
         registers: tokens that nothing reads; Darcet et al. 2023, https://arxiv.org/abs/2309.16588.
         mask_token: whether to declare it where `init` does not see `hidden`.
-        positions: sin-cos added to patches, or axial rotary positions in every block.
+        positions: sin-cos added to patches, a learned table in their place, which other sizes than
+            image_size do not have, or axial rotary positions in every block.
         causal: whether a token sees itself and earlier ones only.
+        attention_bias: whether attention's four products have biases, as released ViTs do.
+        norm_epsilon: what norms add to the variance.
         layer_scale: where the learned scale of every branch starts; 0 has none.
         drop_path: rate of stochastic depth of the last block, in training.
         collect: of how many last blocks to return `layers`.
@@ -190,12 +205,13 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
     check_options(depth, width // num_heads, positions, drop_path, collect, registers)
     net = ViT(width, patch_size, patch_grid(image_size, patch_size), pool,
               class_token or pool != "mean", registers, mask_token, freeze_patch,
-              positions == "rope", {
+              positions, {
         "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or hidden_units(width, mlp),
         "norm": "layer", "mlp": mlp, "rope_base": ROPE_BASE if positions == "rope" else None,
         "causal": causal, "layer_scale": layer_scale, "drop_path": drop_path, "collect": collect,
         "attention": attention, "layers": layers, "remat": remat, "matmul": matmul,
-        "pipeline_microbatches": pipeline_microbatches, "pipeline_repeats": pipeline_repeats})
+        "pipeline_microbatches": pipeline_microbatches, "pipeline_repeats": pipeline_repeats,
+        "attention_bias": attention_bias, "norm_epsilon": norm_epsilon})
 
     def check(inputs: Inputs) -> None:
         shape = inputs["image"].shape[1:]
@@ -222,7 +238,7 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
 
 def hidden_units(width: int, mlp: str) -> int:
     """Return F: 4 D, or 8/3 D up to a multiple of 8 for swiglu, whose three matrices are as big."""
-    return 4 * width if mlp == "gelu" else -(-8 * width // 24) * 8
+    return 4 * width if mlp != "swiglu" else -(-8 * width // 24) * 8
 
 
 def check_options(depth: int, head_width: int, positions: str, drop_path: float, collect: int,

@@ -246,6 +246,7 @@ class SelfAttention(nn.Module):
     attention: Attention
     matmul: Matmul = "full"
     query_scale: float = 1.0        # beside 1 / sqrt(K)
+    bias: bool = False              # of all four products
 
     @nn.compact
     def __call__(self, x: jax.Array, positions: jax.Array | None, segment_ids: jax.Array | None,
@@ -266,7 +267,11 @@ class SelfAttention(nn.Module):
         w_qkv = self.param("w_qkv", nn.initializers.lecun_normal(0, (1, 2, 3)), (d, 3, h, k))
         w_out = self.param("w_out", nn.initializers.variance_scaling(
             self.out_scale, "fan_in", "truncated_normal", (0, 1), 2), (h, k, d))
-        q, key, value = (named(t, "qkv") for t in project_qkv(x, w_qkv, self.matmul))
+        q, key, value = project_qkv(x, w_qkv, self.matmul)
+        if self.bias:
+            b_qkv = self.param("b_qkv", nn.initializers.zeros, (3, h, k))
+            q, key, value = (t + b for t, b in zip((q, key, value), b_qkv, strict=True))
+        q, key, value = (named(t, "qkv") for t in (q, key, value))
         if self.rope_base is not None:
             q, key = (rotate(t, positions, self.rope_base) for t in (q, key))
         if self.query_scale != 1:
@@ -278,5 +283,5 @@ class SelfAttention(nn.Module):
             mask, segment_ids = cached_mask(positions, key.shape[1]), None
         y = named(attend(q, key, value, causal=self.causal, segment_ids=segment_ids, mask=mask,
                          kind=self.attention), "attention")
-        return project("BLHK,HKD->BLD", y, w_out, out=(BATCH, "context", None),
-                       matmul=self.matmul), cache
+        y = project("BLHK,HKD->BLD", y, w_out, out=(BATCH, "context", None), matmul=self.matmul)
+        return y + self.param("b_out", nn.initializers.zeros, (d,)) if self.bias else y, cache

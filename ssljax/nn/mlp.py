@@ -1,5 +1,7 @@
 """Feed-forward layers: SwiGLU and GELU. Shapes: B batch, L length, D width, F hidden."""
 
+import functools
+
 import flax.linen as nn
 import jax
 
@@ -36,6 +38,7 @@ class GELU(nn.Module):
     hidden: int
     out_scale: float
     matmul: Matmul = "full"
+    approximate: bool = True        # by tanh, as in GPT-2; released ViTs have the exact one
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -46,8 +49,10 @@ class GELU(nn.Module):
         w_down = self.param("w_down", init.variance_scaling(
             self.out_scale, "fan_in", "truncated_normal"), (self.hidden, d))
         b_down = self.param("b_down", init.zeros, (d,))
-        y = jax.nn.gelu(project("BLD,DF->BLF", x, w_up, out=HIDDEN, matmul=self.matmul) + b_up)
+        y = project("BLD,DF->BLF", x, w_up, out=HIDDEN, matmul=self.matmul) + b_up
+        y = jax.nn.gelu(y, approximate=self.approximate)
         return project("BLF,FD->BLD", y, w_down, out=WIDE, matmul=self.matmul) + b_down
 
 
-MLPS = {"swiglu": SwiGLU, "gelu": GELU}
+MLPS = {"swiglu": SwiGLU, "gelu": GELU,
+        "gelu_erf": functools.partial(GELU, approximate=False)}

@@ -20,9 +20,12 @@ PARTITION: dict[str, tuple[Axes, ...]] = {
     "w_conv": (None, None, None, "fsdp"),         # [K, K, C, F]
     "embedding": ("tensor", None),                # [V, D]; two sharded axes would rematerialise
     "w_patch": (None, "fsdp"),                    # [P, D]
+    "w_vocab": ("tensor", None),                  # [V, D]; a head of its own
+    "position_table": (None, None),               # [T or N, D]; a slice of it is added to rows
+    "b_qkv": (None, "tensor", None),              # [3, H, K]
     "mask_token": (None, None),                   # [1, D]
     "class_token": (None, None),                  # [1, D]
     "register_tokens": (None, None),              # [R, D]
     "scale": (None,), "bias": (None,), "b_up": ("tensor",), "b_down": (None,), "b_patch": (None,),
-    "b_conv": (None,), "gamma_attention": (None,), "gamma_mlp": (None,),
+    "b_conv": (None,), "b_out": (None,), "gamma_attention": (None,), "gamma_mlp": (None,),
 }

@@ -67,6 +67,8 @@ class Block(nn.Module):
     matmul: Matmul
     query_scale: float = 1.0
     layer_scale: float = 0.0
+    attention_bias: bool = False
+    norm_epsilon: float = 1e-6
 
     @nn.compact
     def __call__(self, x: jax.Array, rows: Rows, cache: Cache | None, drop: Drop | None = None,
@@ -74,11 +76,12 @@ class Block(nn.Module):
         """Map x [B, L, D] to [B, L, D], the new cache, what the router did, and the mlp's y."""
         attention = SelfAttention(self.num_heads, self.rope_base, self.out_scale, self.causal,
                                   self.attention, self.matmul, self.query_scale,
-                                  name="attention")
-        y, cache = attention(NORMS[self.norm](name="norm_attention")(x), rows.get("positions"),
-                             rows.get("segment_ids"), cache)
+                                  self.attention_bias, name="attention")
+        norm = NORMS[self.norm]
+        y, cache = attention(norm(self.norm_epsilon, name="norm_attention")(x),
+                             rows.get("positions"), rows.get("segment_ids"), cache)
         x += self.summand("attention", y, drop)
-        y = NORMS[self.norm](name="norm_mlp")(x)
+        y = norm(self.norm_epsilon, name="norm_mlp")(x)
         if not self.experts:
             mlp = MLPS[self.mlp](self.mlp_dim, self.out_scale, self.matmul, name="mlp")
             y = mlp(y)
@@ -131,6 +134,8 @@ class Transformer(nn.Module):
     layer_scale: float = 0.0
     drop_path: float = 0.0
     collect: int = 0
+    attention_bias: bool = False
+    norm_epsilon: float = 1e-6
 
     @nn.compact
     def __call__(self, x: jax.Array, positions: jax.Array | None = None,
@@ -145,7 +150,7 @@ class Transformer(nn.Module):
         block = Block(self.num_heads, self.mlp_dim, self.norm, self.mlp, self.rope_base,
                       1 / (2 * self.depth), self.causal, self.attention, self.experts,
                       self.experts_per_token, self.matmul, self.query_scale,
-                      self.layer_scale, parent=None)
+                      self.layer_scale, self.attention_bias, self.norm_epsilon, parent=None)
         rows = {"positions": positions, "segment_ids": segment_ids}
         rows = {name: row for name, row in rows.items() if row is not None}
 
@@ -158,7 +163,7 @@ class Transformer(nn.Module):
             x, cache, routing, kept = self.run(block, weights, x, rows, cache, self.drops(key))
         else:
             routing, kept = {}, None
-        return NORMS[self.norm](name="norm")(x), cache, routing, kept
+        return NORMS[self.norm](self.norm_epsilon, name="norm")(x), cache, routing, kept
 
     def drops(self, key: jax.Array | None) -> Drop | None:
         """Return the rate [depth] and key of every block; None where nothing is dropped."""

@@ -83,3 +83,41 @@ def test_swiglu_is_sized_like_two_matrices_of_4d():
     shapes = jax.eval_shape(lambda k: model.init(k, {"tokens": jnp.zeros((1, 2), jnp.int32)}),
                             jax.random.key(0))[0]
     assert shapes["decoder"]["blocks"]["mlp"]["w_up"].shape == (1, 192, 512)
+
+
+GPT2 = {"positions": "learned", "context": 16, "norm": "layer", "norm_epsilon": 1e-5,
+        "mlp": "gelu", "attention_bias": True}
+
+
+def test_learned_positions_and_biases_decode_as_they_compute_whole():
+    model = gpt.make(**gpt.TINY, **GPT2)
+    tokens = np.random.default_rng(0).integers(1, 64, (1, 6)).astype(np.int32)
+    params, _ = model.init(jax.random.key(0), {"tokens": tokens})
+    params = jax.tree.map(lambda x: x + 0.1, params)         # biases start at 0
+    full, cache = model.apply(params, {"tokens": tokens})["logits"], model.init_cache(params, 1, 8)
+    for i in range(6):
+        out = model.apply(params, {"tokens": tokens[:, i:i + 1],
+                                   "positions": np.array([[i]], np.int32)}, cache=cache)
+        cache = out["cache"]
+        np.testing.assert_allclose(out["logits"][:, 0], full[:, i], atol=1e-4)
+    with pytest.raises(ConfigError, match="positions of 16 tokens and reads 17"):
+        model.apply(params, {"tokens": np.zeros((1, 17), np.int32)})
+
+
+def test_a_head_of_its_own_is_what_logits_are_products_with():
+    model = gpt.make(**gpt.TINY, tied=False)
+    tokens = np.zeros((1, 3), np.int32)
+    params, _ = model.init(jax.random.key(0), {"tokens": tokens})
+    out = model.apply(params, {"tokens": tokens})
+    np.testing.assert_allclose(out["logits"], out["sequence"] @ params["w_vocab"].T, rtol=1e-5,
+                               atol=1e-6)
+    assert model.apply(params, {"tokens": tokens}, train=True)["table"] is params["w_vocab"]
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"positions": "learned"}, "need the rows"), ({"context": 8}, "others have none"),
+    ({"mlp": "gelu", "experts": 2}, "are SwiGLU"),
+    ({"tied": False, "mup_base_width": 16}, "tied tables")])
+def test_options_that_exclude_each_other_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        gpt.make(**gpt.TINY, **options)

@@ -327,3 +327,21 @@ def test_eight_devices_compute_and_drop_the_same(sizes, kind):
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         vit.make(**{**vit.TINY, **options})
+
+
+def test_learned_positions_are_added_to_patches_of_one_grid():
+    model = vit.make(**vit.TINY, positions="learned", mlp="gelu_erf", attention_bias=True,
+                     norm_epsilon=1e-12)
+    image = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
+    params, _ = model.init(jax.random.key(0), {"image": image})
+    assert params["position_table"].shape == (16, 16)
+    assert params["encoder"]["blocks"]["attention"]["b_qkv"].shape == (2, 3, 2, 8)
+    swapped = image.copy()
+    swapped[:, :2, :2], swapped[:, 2:4, :2] = image[:, 2:4, :2], image[:, :2, :2]
+    rows = np.r_[4, 1:4, 0, 5:16]                            # patches 0 and 4 of a grid of 4 x 4
+    moved = {**params, "position_table": params["position_table"][rows]}
+    first, second = (model.apply(p, {"image": x})["pooled"]
+                     for p, x in ((params, image), (moved, swapped)))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    with pytest.raises(ConfigError, match="4 x 4 patches and reads 3 x 3"):
+        model.apply(params, {"image": image[:, :6, :6]})
