@@ -1,89 +1,48 @@
-"""One vector for each text or image, from an artefact's `embed`, the same in any company.
+"""One vector for each of many texts or images at once, for jobs that have them all at hand.
 
-Rows are computed ROWS at a time, the last ones among zeros, and texts in buckets of a power of two
-tokens: a row's numbers come from one program of one shape, whoever its neighbours are. A text
-longer than the model reads is cut into windows, and its vector is the mean over all their tokens.
-Reads an artefact and examples on the host; returns float32 arrays.
+The numbers are those that a server gives for the same artefact: both run encoder.py's batches.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 
 from ssljax.core.errors import ServeError
 from ssljax.serve.artefact import Artefact
-from ssljax.serve.device import buckets, padded
-
-ROWS = 16
+from ssljax.serve.encoder import joined, make_encoder
 
 Embed = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
-def make_embed(artefact: Artefact) -> Embed:
-    """Return (examples) -> float32 [n, D].
+def make_embed(artefact: Artefact, *, rows: int = 0) -> Embed:
+    """Return (examples, as encoder.py has them) -> float32 [n, D].
 
-    Examples of an encoder are images as its manifest says, float32 [H, W, C]; those of a decoder
-    are ids of one text without the start token, int32 [L], L at least 1.
+    Args:
+        artefact: from load_artefact.
+        rows: of every batch; chosen by shape and platform unless told.
 
     Raises:
         ServeError: the artefact has no `embed`.
     """
-    if "embed" not in artefact.functions:
-        raise ServeError(f"{artefact.path} has no function `embed`, only "
-                         f"{', '.join(artefact.functions)}. `ssljax export` writes one for every "
-                         "encoder and language model: export the run again.")
-    program = jax.jit(artefact.functions["embed"])
-    if artefact.manifest["kind"] == "decoder":
-        return text_embed(artefact, program)
+    encoder = make_encoder(artefact, rows=rows)
+    if "embed" not in encoder.functions:
+        raise ServeError(f"{artefact.path} has no function `embed`; export the run again.")
 
-    def embed(images: Sequence[np.ndarray]) -> np.ndarray:
-        return in_batches(lambda batch: program(artefact.weights, {"image": batch})["pooled"],
-                          np.stack(images))
-
-    return embed
-
-
-def text_embed(artefact: Artefact, program: Callable) -> Embed:
-    """Return (ids of texts) -> float32 [n, D] of a decoder."""
-    context, start = artefact.manifest["max_context"], artefact.tokenizer.end_of_text
-
-    def embed(texts: Sequence[np.ndarray]) -> np.ndarray:
-        windows = [(i, [start, *part]) for i, ids in enumerate(texts)
-                   for part in cut(ids, context - 1)]
-        by_bucket = defaultdict(list)
-        for number, (_, tokens) in enumerate(windows):
-            by_bucket[next(n for n in buckets(context) if n >= len(tokens))].append(number)
-        sums: np.ndarray | None = None
-        weights = np.zeros(len(texts))
-        for length in sorted(by_bucket):
-            numbers = by_bucket[length]
-            rows = np.concatenate([padded(windows[n][1], length) for n in numbers])
-            last = np.array([len(windows[n][1]) - 1 for n in numbers], np.int32)
-            pooled = in_batches(lambda tokens, last: program(
-                artefact.weights, {"tokens": tokens, "last": last})["pooled"], rows, last)
-            sums = np.zeros((len(texts), pooled.shape[1])) if sums is None else sums
-            owners = np.array([windows[n][0] for n in numbers])
-            # Windows of a text are added in their order within a bucket, and buckets in theirs.
-            np.add.at(sums, owners, pooled * (last[:, None] + 1.0))
-            np.add.at(weights, owners, last + 1.0)
-        return (sums / weights[:, None]).astype(np.float32)
+    def embed(examples: Sequence[np.ndarray]) -> np.ndarray:
+        parts = [encoder.parts("embed", example) for example in examples]
+        places = defaultdict(list)                   # bucket -> (example, which of its parts)
+        for at, several in enumerate(parts):
+            for number, part in enumerate(several):
+                places[part.bucket].append((at, number))
+        answers = [[None] * len(several) for several in parts]
+        for bucket, where in places.items():
+            rows = encoder.rows(bucket)
+            for low in range(0, len(where), rows):
+                some = where[low:low + rows]
+                found = encoder.run(bucket, [parts[at][number] for at, number in some])
+                for (at, number), answer in zip(some, found, strict=True):
+                    answers[at][number] = answer
+        return np.stack([joined(*both) for both in zip(parts, answers, strict=True)])
 
     return embed
-
-
-def cut(ids: np.ndarray, length: int) -> list[list[int]]:
-    """Return ids in windows of at most `length`."""
-    return [ids[at:at + length].tolist() for at in range(0, len(ids), length)]
-
-
-def in_batches(program: Callable[..., jax.Array], *arrays: np.ndarray) -> np.ndarray:
-    """Return a program's float32 answers for n rows, called with ROWS at a time."""
-    found = []
-    for at in range(0, len(arrays[0]), ROWS):
-        parts = [a[at:at + ROWS] for a in arrays]
-        short = ROWS - len(parts[0])
-        full = [np.pad(p, [(0, short)] + [(0, 0)] * (p.ndim - 1)) for p in parts]
-        found.append(np.asarray(program(*full))[:ROWS - short])
-    return np.concatenate(found)

@@ -1,0 +1,227 @@
+"""Dynamic batching: rows of many requests become batches, by shape and by when they are due.
+
+`form` is pure: plain data and a clock's reading in, the next batch out. One thread owns the device
+and calls it. A row waits at most `wait` seconds for company, and none at all once a whole batch of
+its shape is there. Rows of callers take turns, so that one who sends many does not keep out one who
+sends few. Nothing here knows what a row holds: which rows share a program is their bucket's matter.
+"""
+
+import functools
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+from absl import logging
+
+from ssljax.serve.engine import StoppedError
+from ssljax.serve.scheduler import QueueFullError
+
+Bucket = Hashable
+Cancel = Callable[[], None]
+Deliver = Callable[[int, Any], None]     # (which row, its answer or an exception); must not block
+
+
+PATIENCE = 60.0                          # seconds
+
+
+class LateError(Exception):
+    """A row has waited longer than its request allows."""
+
+
+class Item(NamedTuple):
+    """A row that waits.
+
+    number:   unique, in the order of arrival
+    bucket:   rows of equal buckets may run together
+    caller:   who sent it
+    due:      time from which it waits no longer for company
+    deadline: time after which nobody wants its answer
+    """
+
+    number: int
+    bucket: Bucket
+    caller: str
+    due: float
+    deadline: float
+
+
+class Formed(NamedTuple):
+    """What to do now: run `batch`, refuse `late`; with neither, look again at `wake` or on news."""
+
+    waiting: tuple[Item, ...]
+    batch: tuple[Item, ...] = ()
+    late: tuple[Item, ...] = ()
+    wake: float | None = None
+
+
+class Figures(NamedTuple):
+    """Rows that wait, rows that run, rows of the batch that runs, and whether the thread lives."""
+
+    waiting: int
+    busy: int
+    slots: int
+    alive: bool
+
+
+def form(waiting: tuple[Item, ...], now: float, rows: Callable[[Bucket], int]) -> Formed:
+    """Return the batch to run at `now`, if one is full or due.
+
+    Of several, the one whose oldest row was due first. Pure.
+
+    Args:
+        waiting: in the order of arrival.
+        now: seconds on the clock of `due` and `deadline`.
+        rows: bucket -> rows of its batches.
+    """
+    late = tuple(item for item in waiting if item.deadline < now)
+    left = tuple(item for item in waiting if item.deadline >= now) if late else waiting
+    counts = Counter(item.bucket for item in left)
+    ready = [item for item in left if item.due <= now or counts[item.bucket] >= rows(item.bucket)]
+    if not ready:
+        return Formed(left, (), late, min((item.due for item in left), default=None))
+    bucket = min(ready, key=lambda item: (item.due, item.number)).bucket
+    batch = take_turns([item for item in left if item.bucket == bucket])[:rows(bucket)]
+    taken = {item.number for item in batch}
+    return Formed(tuple(i for i in left if i.number not in taken), tuple(batch), late)
+
+
+def take_turns(items: Sequence[Item]) -> list[Item]:
+    """Return items with every caller's first row before any caller's second, and so on."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for item in items:
+        turns.append((seen[item.caller], item.number, item))
+        seen[item.caller] += 1
+    return [item for _, _, item in sorted(turns)]
+
+
+class Batching:
+    """The thread that runs batches, and the rows that wait for it.
+
+    Args:
+        run: (bucket, contents of rows) -> an answer for each; called in the new thread only.
+        rows: bucket -> rows of a batch, at most.
+        wait: seconds that a row waits for company.
+        limit: rows that may wait.
+        report: told after each batch how many rows it had, of how many, and the seconds it took.
+        clock: seconds, never going back.
+    """
+
+    def __init__(self, run: Callable[[Bucket, list[Any]], Sequence[Any]], *,
+                 rows: Callable[[Bucket], int], wait: float, limit: int,
+                 report: Callable[[int, int, float], None] = lambda filled, of, seconds: None,
+                 clock: Callable[[], float] = time.monotonic):
+        self.run, self.rows, self.wait, self.limit = run, rows, wait, limit
+        self.report, self.clock = report, clock
+        self.changed, self.numbers = threading.Condition(), itertools.count()
+        self.waiting: tuple[Item, ...] = ()
+        self.contents: dict[int, tuple[Any, Callable[[Any], None]]] = {}
+        self.stopping, self.busy, self.slots = False, 0, 0
+        self.thread = threading.Thread(target=self.serve, name="ssljax-batching", daemon=True)
+        self.thread.start()
+
+    def submit(self, given: Sequence[tuple[Bucket, Any]], deliver: Deliver, *, caller: str = "",
+               patience: float = PATIENCE) -> Cancel:
+        """Queue rows, all or none; return what forgets those that have not begun.
+
+        Args:
+            given: bucket and content of each row.
+            deliver: called from the batching thread, once a row.
+            caller: who asks; callers take turns.
+            patience: seconds after which nobody wants an answer any more.
+
+        Raises:
+            QueueFullError: there is no room for all.
+            StoppedError: the batcher was closed.
+        """
+        now = self.clock()
+        with self.changed:
+            if self.stopping:
+                raise StoppedError("The encoder has stopped.")
+            if len(self.waiting) + len(given) > self.limit:
+                raise QueueFullError(f"{len(self.waiting)} inputs wait and {len(given)} more "
+                                     f"do not fit in {self.limit} places. Try again later.")
+            items = [Item(next(self.numbers), bucket, caller, now + self.wait, now + patience)
+                     for bucket, _ in given]
+            for at, (item, (_, content)) in enumerate(zip(items, given, strict=True)):
+                self.contents[item.number] = content, functools.partial(deliver, at)
+            self.waiting += tuple(items)
+            self.changed.notify()
+        return lambda: self.forget({item.number for item in items})
+
+    def forget(self, gone: set[int]) -> None:
+        """Drop rows that still wait."""
+        with self.changed:
+            self.waiting = tuple(item for item in self.waiting if item.number not in gone)
+            for number in gone:
+                self.contents.pop(number, None)
+
+    def load(self) -> Figures:
+        """Return how busy the batcher is."""
+        return Figures(len(self.waiting), self.busy, self.slots, self.thread.is_alive())
+
+    def close(self) -> None:
+        """Stop the thread; what still waits ends with StoppedError."""
+        with self.changed:
+            self.stopping = True
+            self.changed.notify()
+        self.thread.join()
+
+    def serve(self) -> None:
+        """Run batches until closed."""
+        while (formed := self.next_batch()) is not None:
+            for item in formed.late:
+                self.answer(item, LateError("The input waited too long for the encoder."))
+            if formed.batch:
+                self.run_batch(formed.batch)
+        for number in list(self.contents):
+            send(self.contents.pop(number)[1], StoppedError("The server is shutting down."))
+
+    def next_batch(self) -> Formed | None:
+        """Wait for something to do; None once closed."""
+        with self.changed:
+            while not self.stopping:
+                formed = form(self.waiting, self.clock(), self.rows)
+                self.waiting = formed.waiting
+                if formed.batch or formed.late:
+                    return formed
+                self.changed.wait(None if formed.wake is None else
+                                  max(0.0, formed.wake - self.clock()))
+        return None
+
+    def run_batch(self, batch: tuple[Item, ...]) -> None:
+        """Run one batch and deliver its answers, or its failure, to each of its rows."""
+        bucket, start = batch[0].bucket, self.clock()
+        with self.changed:                           # some may have been forgotten since
+            batch = tuple(item for item in batch if item.number in self.contents)
+            given = [self.contents[item.number][0] for item in batch]
+        if not batch:
+            return
+        self.busy, self.slots = len(batch), self.rows(bucket)
+        try:
+            answers = self.run(bucket, given)
+        except Exception as err:                     # the other batches are not to suffer
+            logging.error("The device failed: %s", err, exc_info=err)
+            answers = [err] * len(batch)
+        for item, answer in zip(batch, answers, strict=True):
+            self.answer(item, answer)
+        self.report(self.busy, self.slots, self.clock() - start)
+        self.busy = 0
+
+    def answer(self, item: Item, answer: Any) -> None:
+        """Deliver to the receiver of a row, unless its request has gone."""
+        with self.changed:
+            entry = self.contents.pop(item.number, None)
+        if entry is not None:
+            send(entry[1], answer)
+
+
+def send(deliver: Callable[[Any], None], answer: Any) -> None:
+    """Deliver to whoever still listens."""
+    try:
+        deliver(answer)
+    except Exception as err:
+        logging.warning("An answer could not be delivered: %s", err)

@@ -1,0 +1,182 @@
+"""An artefact's embed and classify as rows of fixed-shape batches, the same in any company.
+
+A batch always has the same number of rows for its shape, the last ones zeros, and texts are padded
+to a power of two tokens: a row's numbers come from one program of one shape, whoever its neighbours
+are. A text longer than the model reads is cut into windows; its vector is the mean over all their
+tokens. An example is what the manifest's operations return (image), or the ids of a text without
+the start token, int32 [L], L at least 1.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from ssljax.core.errors import RequestError, ServeError
+from ssljax.serve.artefact import Artefact, platform
+
+SMALLEST_BUCKET = 32     # tokens; a shorter text costs about as much, and each bucket a compile
+MOST_ROWS = 16
+# Tokens of a batch from which a CPU core is busy: ViT-S/16 (196 tokens) costs 172, 136 and 125
+# CPU-ms an image at 1, 2 and 4 rows, and a lone image is not to pay for empty rows.
+CPU_TOKENS = 256
+PIXEL_VALUES = 768       # of an image count as a token: a patch of 16 by 16 in colour
+
+FUNCTIONS = ("embed", "classify")
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Part(NamedTuple):
+    """One row of a batch.
+
+    bucket: parts of equal buckets have arrays of equal shapes and share a program
+    inputs: arrays by name, without the batch axis
+    weight: how much it counts in what its example's parts add up to: tokens
+    """
+
+    bucket: Hashable
+    inputs: Arrays
+    weight: float = 1.0
+
+
+class Encoder(NamedTuple):
+    """An artefact's functions over parts, called from one thread.
+
+    functions: which of FUNCTIONS the artefact has
+    parts:     (function, example) -> its rows. RequestError: it does not fit the model
+    rows:      bucket -> rows of its batches
+    run:       (bucket, at most that many parts) -> float32 [D] for each
+    warm_up:   () -> None; compiles what has one shape; texts compile by length, when one comes
+    """
+
+    functions: tuple[str, ...]
+    parts: Callable[[str, np.ndarray], tuple[Part, ...]]
+    rows: Callable[[Hashable], int]
+    run: Callable[[Hashable, Sequence[Part]], list[np.ndarray]]
+    warm_up: Callable[[], None]
+
+
+def make_encoder(artefact: Artefact, *, rows: int = 0) -> Encoder:
+    """Return the encoder of an artefact.
+
+    Args:
+        artefact: from load_artefact.
+        rows: of every batch; chosen by shape and platform unless told. Numbers depend on it.
+
+    Raises:
+        ServeError: the artefact has none of FUNCTIONS.
+    """
+    functions = tuple(name for name in FUNCTIONS if name in artefact.functions)
+    if not functions:
+        raise ServeError(f"{artefact.path} has no function `embed`, only "
+                         f"{', '.join(artefact.functions)}. `ssljax export` writes one for every "
+                         "encoder and language model: export the run again.")
+    programs = {name: jax.jit(artefact.functions[name]) for name in functions}
+
+    def run(bucket: Hashable, parts: Sequence[Part]) -> list[np.ndarray]:
+        batch = stacked([part.inputs for part in parts], rows_of(bucket))
+        outputs = programs[bucket[0]](artefact.weights, batch)
+        [answers] = jax.device_get(jax.tree.leaves(outputs))
+        return [np.asarray(row, np.float32) for row in answers[:len(parts)]]
+
+    def rows_of(bucket: Hashable) -> int:
+        return rows or default_rows(bucket[1], platform())
+
+    def warm_up() -> None:
+        for name in functions:
+            if (shape := fixed_shape(artefact, name)) is not None:
+                [part] = parts(name, np.zeros(shape, np.float32))
+                run(part.bucket, [part])
+
+    parts = text_parts(artefact) if artefact.tokenizer else partial(media_parts, artefact)
+    return Encoder(functions, parts, rows_of, run, warm_up)
+
+
+def default_rows(tokens: int, where: str) -> int:
+    """Return the rows of a batch whose rows cost about as much as `tokens` tokens each."""
+    if where != "cpu":
+        return MOST_ROWS
+    rows = max(1, min(MOST_ROWS, CPU_TOKENS // max(1, tokens)))
+    return 1 << (rows.bit_length() - 1)
+
+
+def stacked(inputs: Sequence[Arrays], rows: int) -> dict[str, np.ndarray]:
+    """Return arrays [rows, ...] of at most that many inputs, zeros behind them."""
+    def stack(name: str) -> np.ndarray:
+        first = inputs[0][name]
+        whole = np.zeros((rows, *first.shape), first.dtype)
+        whole[:len(inputs)] = [each[name] for each in inputs]
+        return whole
+
+    return {name: stack(name) for name in inputs[0]}
+
+
+def fixed_shape(artefact: Artefact, function: str) -> tuple[int, ...] | None:
+    """Return the shape of a function's one input without its batch axis; None where it varies."""
+    specs = list(artefact.manifest["functions"][function]["inputs"].values())
+    shape = tuple(specs[0]["shape"][1:])
+    return shape if len(specs) == 1 and all(isinstance(n, int) for n in shape) else None
+
+
+def media_parts(artefact: Artefact, function: str, example: np.ndarray) -> tuple[Part, ...]:
+    """Return the one row of an image, or of any medium of a fixed shape.
+
+    Raises:
+        RequestError: it has another shape.
+    """
+    [name], shape = artefact.manifest["functions"][function]["inputs"], fixed_shape(artefact,
+                                                                                   function)
+    if example.shape != shape:
+        raise RequestError(f"{name} has shape {list(example.shape)}; the model reads "
+                           f"{list(shape)}.", param="input")
+    tokens = example.size // PIXEL_VALUES
+    return (Part((function, tokens), {name: example.astype(np.float32, copy=False)}),)
+
+
+def text_parts(artefact: Artefact) -> Callable[[str, np.ndarray], tuple[Part, ...]]:
+    """Return (function, ids of a text) -> its windows."""
+    context, start = artefact.manifest["max_context"], artefact.tokenizer.end_of_text
+
+    def parts(function: str, ids: np.ndarray) -> tuple[Part, ...]:
+        windows = cut(ids, context - 1)
+        if function != "embed" and len(windows) > 1:
+            raise RequestError(f"The text has {len(ids)} tokens; `{function}` reads at most "
+                               f"{context - 1}. Shorten it.", param="input",
+                               code="context_length_exceeded")
+        return tuple(part(function, [start, *window]) for window in windows)
+
+    def part(function: str, tokens: list[int]) -> Part:
+        length = next(n for n in buckets(context) if n >= len(tokens))
+        padded = np.zeros(length, np.int32)
+        padded[:len(tokens)] = tokens
+        last = np.asarray(len(tokens) - 1, np.int32)
+        return Part((function, length), {"tokens": padded, "last": last}, float(len(tokens)))
+
+    return parts
+
+
+def buckets(context: int) -> list[int]:
+    """Return the lengths that texts are padded to: powers of two, and the context itself."""
+    powers = [SMALLEST_BUCKET]
+    while powers[-1] < context:
+        powers.append(2 * powers[-1])
+    return [*powers[:-1], context]
+
+
+def cut(ids: np.ndarray, length: int) -> list[list[int]]:
+    """Return ids in windows of at most `length`."""
+    return [ids[at:at + length].tolist() for at in range(0, len(ids), length)]
+
+
+def joined(parts: Sequence[Part], answers: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the answer of an example, float32 [D]: the mean over its parts by their weights."""
+    if len(parts) == 1:
+        return answers[0]
+    weights = np.array([part.weight for part in parts])
+    total = np.zeros(answers[0].shape)
+    for weight, answer in zip(weights, answers, strict=True):    # in the text's order, always
+        total += weight * answer
+    return (total / weights.sum()).astype(np.float32)

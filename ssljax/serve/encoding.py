@@ -1,0 +1,119 @@
+"""Examples of one request to their answers, in batches with those of other requests.
+
+The event loop's side of encoder.py and batching.py: awaited, cancelled when the client leaves.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssljax.core.errors import RequestError
+from ssljax.serve.artefact import Artefact
+from ssljax.serve.batching import PATIENCE, Batching, Figures, LateError
+from ssljax.serve.encoder import Encoder, Part, joined, make_encoder
+from ssljax.serve.engine import StoppedError
+from ssljax.serve.scheduler import QueueFullError
+
+WAIT = 0.002             # seconds for company; the program itself takes longer
+LIMIT = 4096             # rows that may wait: two requests of as many texts as OpenAI allows
+
+Encode = Callable[..., Awaitable[np.ndarray]]
+
+
+class Encoding(NamedTuple):
+    """An encoder that serves.
+
+    functions: "embed", "classify"
+    encode:    (function, examples, caller="", patience=PATIENCE) -> awaitable float32 [n, D].
+               RequestError: no room (429), stopped or too late (503), does not fit the model (400)
+    load:      rows that wait and run
+    close:     stop the thread
+    """
+
+    functions: tuple[str, ...]
+    encode: Encode
+    load: Callable[[], Figures]
+    close: Callable[[], None]
+
+
+def start_encoding(artefact: Artefact, *, rows: int = 0, wait: float = WAIT, limit: int = LIMIT,
+                   report: Callable[[int, int, float], None] = lambda filled, of, seconds: None
+                   ) -> Encoding:
+    """Start the thread that serves an artefact's embed and classify.
+
+    Args:
+        artefact: from load_artefact.
+        rows: of every batch; chosen by shape and platform unless told.
+        wait: seconds that a row waits for company.
+        limit: rows that may wait.
+        report: told after each batch how many rows it had, of how many, and the seconds it took.
+
+    Raises:
+        ServeError: it has neither.
+    """
+    encoder = make_encoder(artefact, rows=rows)
+    encoder.warm_up()
+    batching = Batching(encoder.run, rows=encoder.rows, wait=wait, limit=limit, report=report)
+
+    async def encode(function: str, examples: Sequence[np.ndarray], *, caller: str = "",
+                     patience: float = PATIENCE) -> np.ndarray:
+        parts = parts_of(encoder, function, examples)
+        answers = await run_parts(batching, [p for several in parts for p in several],
+                                  caller=caller, patience=patience)
+        given = iter(answers)
+        return np.stack([joined(several, [next(given) for _ in several]) for several in parts])
+
+    return Encoding(encoder.functions, encode, batching.load, batching.close)
+
+
+def parts_of(encoder: Encoder, function: str,
+             examples: Sequence[np.ndarray]) -> list[tuple[Part, ...]]:
+    """Return the rows of each example.
+
+    Raises:
+        RequestError: the artefact has no such function, or an example does not fit the model.
+    """
+    if function not in encoder.functions:
+        raise RequestError(f"This model does not {function}; it can "
+                           f"{' and '.join(encoder.functions)}.", param="model",
+                           code="model_not_capable")
+    return [encoder.parts(function, example) for example in examples]
+
+
+async def run_parts(batching: Batching, parts: Sequence[Part], *, caller: str,
+                    patience: float) -> list[np.ndarray]:
+    """Return the answers of all parts; nothing of theirs stays queued however it ends.
+
+    Raises:
+        RequestError: no room (429); stopped, too late, or the device failed (503).
+    """
+    loop, arrived = asyncio.get_running_loop(), asyncio.Queue()
+
+    def deliver(at: int, answer: Any) -> None:
+        loop.call_soon_threadsafe(arrived.put_nowait, (at, answer))
+
+    try:
+        cancel = batching.submit([(part.bucket, part) for part in parts], deliver, caller=caller,
+                                 patience=patience)
+    except QueueFullError as err:
+        raise RequestError(str(err), status=429, code="queue_full") from err
+    except StoppedError as err:
+        raise RequestError(str(err), status=503) from err
+    answers: list[Any] = [None] * len(parts)
+    try:
+        for _ in parts:
+            at, answers[at] = await arrived.get()
+            if isinstance(answers[at], Exception):
+                raise refused(answers[at]) from answers[at]
+        return answers
+    finally:
+        cancel()
+
+
+def refused(err: Exception) -> RequestError:
+    """Return what a client is told of a row that has no answer."""
+    if isinstance(err, LateError | StoppedError):
+        return RequestError(str(err), status=503, code="overloaded")
+    return RequestError(f"The device failed ({type(err).__name__}); try again.", status=503)
