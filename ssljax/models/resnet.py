@@ -25,7 +25,8 @@ TINY = {"depths": (1, 1), "widths": (8, 16), "stem": "small", "channels": 1}
 VARIANTS = {"18": ((2, 2, 2, 2), False), "34": ((3, 4, 6, 3), False), "50": ((3, 4, 6, 3), True)}
 WIDTHS = (64, 128, 256, 512)
 EXPANSION = 4
-Stem = Literal["imagenet", "small", "patch"]
+Stem = Literal["imagenet", "small", "overlap", "patch"]
+STEMS = {"imagenet": (7, 2), "small": (3, 1), "overlap": (4, 2), "patch": (4, 4)}   # side, stride
 
 
 class Block(nn.Module):
@@ -69,7 +70,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> Outputs:
         """Return pooled and sequence of image [B, H, W, C]."""
-        side, stride = {"imagenet": (7, 2), "small": (3, 1), "patch": (4, 4)}[self.stem]
+        side, stride = STEMS[self.stem]
         x = Conv(self.widths[0], side, stride, name="conv_stem")(
             shard(image, BATCH, None, None, None))
         x = jax.nn.relu(BatchNorm(name="norm_stem")(x, train=train))
@@ -91,8 +92,9 @@ def make(*, variant: str = "", channels: int = 3, stem: Stem = "imagenet",
         variant: 18, 34 or 50; sets the three dimensions below, of which `depths` and `widths` win
             where they are told as well.
         channels: C.
-        stem: imagenet has 7 x 7 / 2 and max-pooling, small 3 x 3 / 1 (images of 32 pixels), patch
-            4 x 4 / 4, which is a sixteenth of small's work (networks for CPUs).
+        stem: imagenet has 7 x 7 / 2 and max-pooling, small 3 x 3 / 1 (images of 32 pixels); for
+            CPUs, overlap has 4 x 4 / 2 and patch 4 x 4 / 4, a quarter and a sixteenth of small's
+            work.
         depths: blocks of every stage.
         widths: channels of every stage; 64, 128, 256, 512 unless told. Bottlenecks return four
             times as many.

@@ -38,7 +38,8 @@ def test_variants_have_their_published_sizes(variant, with_head, width):
     assert outputs["sequence"].shape == (2, 49, width)
 
 
-@pytest.mark.parametrize("stem, places", [("imagenet", 1), ("small", 16), ("patch", 1)])
+@pytest.mark.parametrize("stem, places", [
+    ("imagenet", 1), ("small", 16), ("overlap", 4), ("patch", 1)])
 def test_stems_reduce_images_of_32_pixels(stem, places):
     _, outputs = shapes(size=32, variant="18", stem=stem)
     assert outputs["sequence"].shape == (2, places, 512)
