@@ -1,11 +1,12 @@
 """Write an artefact: a folder that runs the model where this repository is not installed.
 
     manifest.json        what is in the folder, and the checksum of every file; written last
-    weights.safetensors  float32 arrays by slash-separated name
+    manifest.json.sig    who vouches for it, where it was signed (core/signature.py)
+    model.safetensors    the weights by slash-separated name; several files where they are large
     score.jaxexp, ...    one serialised jax.export program per function (stablehlo.py)
-    golden.npz           answers that every load must reproduce (golden.py)
+    golden.safetensors   answers that every load must reproduce (golden.py)
     tokenizer.json       of decoders whose tokenizer has a file
-    config.json          the resolved config of the run that trained it
+    config.json          the resolved config of the run: with the weights, the recipe (recipe.py)
     README.md            model card
 
 The folder is built beside its place and renamed into it, so a reader sees all of it or nothing.
@@ -14,26 +15,31 @@ The folder is built beside its place and renamed into it, so a reader sees all o
 import contextlib
 import datetime
 import hashlib
-import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
-from safetensors.numpy import save_file
+from jax import export
+from safetensors.numpy import save
 
 from ssljax.core.errors import ArtefactError
 from ssljax.core.files import sha256
+from ssljax.core.signature import sign
 from ssljax.core.tree import named_leaves
 from ssljax.core.types import PyTree
+from ssljax.export.golden import Golden
 from ssljax.export.stablehlo import PLATFORMS, Program
+from ssljax.export.weights import SHARD, write_weights
 
-FORMAT = 1
+ABI = 2
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.json.sig"
+GOLDEN = "golden.safetensors"
+ROWS = (1, 2, 4, 8, 16)            # row buckets that a server may round up to
 
 
 class Contents(NamedTuple):
@@ -41,61 +47,117 @@ class Contents(NamedTuple):
 
     about:    the manifest's own part, plain data: kind, name, lineage, context, ...
     programs: function name -> program
-    weights:  float32 arrays on the host, nested dicts
-    golden:   arrays of golden.py
+    weights:  arrays on the host, nested dicts, as they are stored
+    golden:   answers of the programs
     files:    more files by name: config.json, README.md, tokenizer.json
     """
 
     about: Mapping[str, Any]
     programs: Mapping[str, Program]
     weights: PyTree
-    golden: Mapping[str, np.ndarray]
+    golden: Golden
     files: Mapping[str, bytes]
 
 
-def write_artefact(output: Path, contents: Contents) -> dict[str, Any]:
+def write_artefact(output: Path, contents: Contents, *, shard: int = SHARD,
+                   key: Path | None = None) -> dict[str, Any]:
     """Write `contents` to the folder `output`, in place of an older artefact there.
+
+    Args:
+        output: the folder.
+        contents: what it will hold.
+        shard: bytes of a file of weights at most.
+        key: PEM file of the Ed25519 key that signs the manifest; None leaves it unsigned.
 
     Returns:
         The manifest.
 
     Raises:
-        ArtefactError: `output` exists and is something other than an artefact.
+        ArtefactError: `output` exists and is something other than an artefact, or the key is none.
     """
-    if output.exists() and not (output / MANIFEST).is_file() and not is_empty_folder(output):
-        raise ArtefactError(f"{output} exists and is not an artefact (it has no {MANIFEST}); "
-                            "choose another --output or remove it.")
-    with beside(output) as folder:
-        save_file({name: np.ascontiguousarray(leaf)
-                   for name, leaf in named_leaves(contents.weights).items()},
-                  folder / "weights.safetensors")
+    def fill(folder: Path) -> dict[str, Any]:
+        weights = write_weights(folder, named_leaves(contents.weights), shard=shard)
         for name, data in small_files(contents).items():
             (folder / name).write_bytes(data)
-        # The library makes its file readable by its owner only; servers run as someone else.
-        shutil.copymode(folder / "golden.npz", folder / "weights.safetensors")
-        manifest = make_manifest(contents, folder)
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        for name in weights["files"]:
+            # The library makes its files readable by their owner only; servers run as someone else.
+            shutil.copymode(folder / GOLDEN, folder / name)
+        return {**contents.about, **program_facts(contents), "weights": weights}
+
+    return write_folder(output, fill, key=key)
+
+
+def write_folder(output: Path, fill: Callable[[Path], Mapping[str, Any]], *,
+                 key: Path | None) -> dict[str, Any]:
+    """Make an artefact of what `fill` writes into a folder and says of it; return its manifest.
+
+    Raises:
+        ArtefactError: as of write_artefact.
+    """
+    check_place(output)
+    if key is not None:
+        sign(b"", key)                 # a key that is none ends this before the long part
+    with beside(output) as folder:
+        manifest = sealed(fill(folder), folder)
+        data = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
+        (folder / MANIFEST).write_bytes(data)
+        if key is not None:
+            (folder / SIGNATURE).write_bytes(sign(data, key))
         replace(folder, output)
     return manifest
 
 
+def check_place(output: Path) -> None:
+    """Raise ArtefactError where `output` is something that is not to be replaced."""
+    if output.exists() and not (output / MANIFEST).is_file() and not is_empty_folder(output):
+        raise ArtefactError(f"{output} exists and is not an artefact (it has no {MANIFEST}); "
+                            "choose another --output or remove it.")
+
+
 def small_files(contents: Contents) -> dict[str, bytes]:
-    """Return the bytes of every file but the weights and the manifest."""
-    arrays = io.BytesIO()
-    np.savez_compressed(arrays, **contents.golden)
+    """Return the bytes of every file but weights, manifest and signature."""
     programs = {f"{name}.jaxexp": program.data for name, program in contents.programs.items()}
-    return {**programs, "golden.npz": arrays.getvalue(), **contents.files}
+    # Neither compressed nor pickled, as .npz may be: reading it costs what its size says.
+    return {**programs, GOLDEN: save(dict(contents.golden.arrays)), **contents.files}
 
 
-def make_manifest(contents: Contents, folder: Path) -> dict[str, Any]:
+def program_facts(contents: Contents) -> dict[str, Any]:
+    """Return the manifest's part about programs."""
+    about = contents.about.get("functions", {})
+    functions = {name: {
+        "file": f"{name}.jaxexp", "inputs": p.inputs, "outputs": p.outputs,
+        "constraints": list(p.constraints), "golden": contents.golden.about[name],
+        "buckets": buckets(p, contents.about), "postprocessing": [], **about.get(name, {})}
+        for name, p in contents.programs.items()}
+    return {"functions": functions, "golden": GOLDEN, **written_by()}
+
+
+def written_by() -> dict[str, Any]:
+    """Return what decides which jax can read programs that are lowered here, now."""
+    return {"jax": {"version": jax.__version__,
+                    "commit": getattr(jax.version, "_git_hash", None) or None,
+                    "calling_convention": export.maximum_supported_calling_convention_version},
+            "platforms": list(PLATFORMS)}
+
+
+def buckets(program: Program, about: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Return the sizes that are worth a compiled program each: rows, and tokens by powers of two.
+
+    A recommendation: a program takes any sizes its constraints allow.
+    """
+    shapes = {n for spec in program.inputs.values() for n in spec["shape"]}
+    found = {"b": list(ROWS)} if "b" in shapes else {}
+    if "l" in shapes and "max_context" in about:
+        powers = [32 * 2**i for i in range(32) if 32 * 2**i < about["max_context"]]
+        found["l"] = [*powers, about["max_context"]]
+    return found
+
+
+def sealed(about: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the manifest of the files in `folder`; its own checksum covers all its other keys."""
-    functions = {name: {"file": f"{name}.jaxexp", "inputs": p.inputs, "outputs": p.outputs,
-                        "constraints": list(p.constraints)}
-                 for name, p in contents.programs.items()}
     manifest = {
-        "format": FORMAT, **contents.about,
+        "abi": ABI, **about,
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "jax": jax.__version__, "platforms": list(PLATFORMS), "functions": functions,
         "files": {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
                   for path in sorted(folder.iterdir())},
     }

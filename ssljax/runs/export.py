@@ -14,9 +14,10 @@ from absl import logging
 from ssljax.core.errors import ArtefactError
 from ssljax.core.tree import cast_floating, count, unflatten
 from ssljax.core.types import PyTree
-from ssljax.export import golden, stablehlo
 from ssljax.export.artefact import Contents, write_artefact
+from ssljax.export.golden import golden_answers
 from ssljax.export.model_card import CardFacts, model_card
+from ssljax.export.recipe import lower
 from ssljax.media.operations import Preparation
 from ssljax.runs import evaluate
 from ssljax.runs.restore import Restored, load_run
@@ -81,7 +82,7 @@ def describe_decoder(restored: Restored, weights: PyTree, about: Mapping[str, An
     """Return the artefact of a language model: its programs, tokenizer and golden answers."""
     definition, tokenizer = run_tokenizer(restored)
     (context,), _ = restored.pretext.spec["tokens"]
-    programs = stablehlo.decoder_programs(restored.model, weights)
+    programs = lower(restored.model, weights, {"kind": "decoder"})
     logits, inputs = programs["score"].outputs["logits"], programs["decode"].inputs
     about = {**about, "kind": "decoder", "max_context": context, "vocab_size": logits["shape"][-1],
              "end_of_text": tokenizer.end_of_text,
@@ -89,8 +90,7 @@ def describe_decoder(restored: Restored, weights: PyTree, about: Mapping[str, An
                                  if key.startswith("cache/")}),
              "tokenizer": {"name": "bpe", "file": "tokenizer.json",
                            "fingerprint": tokenizer.fingerprint}}
-    answers = golden.decoder_golden(restored.model, weights, vocab_size=tokenizer.vocab_size,
-                                    context=context)
+    answers = golden_answers(programs, weights, vocab_size=tokenizer.vocab_size, context=context)
     files = documents(restored, weights, about) | {"tokenizer.json": definition}
     return Contents(about, programs, weights, answers, files)
 
@@ -105,8 +105,8 @@ def describe_encoder(restored: Restored, weights: PyTree, about: Mapping[str, An
     image = plain["image"].shape
     about = {**about, "kind": "encoder", "image": {"shape": list(image), "dtype": "float32"},
              "preprocessing": dict(restored.pretext.plain.inputs)}
-    programs = stablehlo.encoder_programs(restored.model, weights, image=image)
-    answers = golden.encoder_golden(restored.model, weights, image=image)
+    programs = lower(restored.model, weights, about)
+    answers = golden_answers(programs, weights)
     return Contents(about, programs, weights, answers, documents(restored, weights, about))
 
 

@@ -3,39 +3,38 @@
 Reads the folder that `ssljax export` writes (its manifest.json says what is in it) and returns
 functions, weights and tokenizer. Knows nothing of the network behind them: no model code, no layer
 library, nothing unpickled. A serialised program runs with the rights of this process, as any code
-does; the checksums detect damage, and say nothing of who wrote the artefact.
+does; checksums detect damage, and a signature by a trusted key says who wrote the artefact.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
+from absl import logging
 from jax import export
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from ssljax.core.config import resolve
-from ssljax.core.errors import ArtefactError, MissingExtraError
-from ssljax.core.files import sha256
+from ssljax.core.errors import ArtefactError, ConfigError, MissingExtraError, SsljaxError
 from ssljax.core.tokenizer import Tokenizer
-from ssljax.core.tree import unflatten
-
-FORMATS = (1,)
-MANIFEST = "manifest.json"
-
-# Largest difference from a golden answer, as a fraction of the largest golden value (at least 1).
-# A CPU only reorders float32 sums between versions, 1e-6 in practice. Accelerators multiply
-# float32 matrices with 10 (TF32) or 8 (TPU) bits of mantissa unless told otherwise; errors of
-# that size add up over layers. Wrong weights or a wrong program differ by the order of 1.
-TOLERANCE = {"cpu": 1e-4, "cuda": 2e-2, "tpu": 5e-2}
-
-EXPORT_AGAIN = "copy the artefact again, or export the run again."
+from ssljax.serve.golden import Golden, arguments_of, check_function, read_golden
+from ssljax.serve.manifest import (
+    EXPORT_AGAIN,
+    MANIFEST,
+    check_files,
+    listed,
+    read_listed,
+    read_manifest,
+)
+from ssljax.serve.weights import Place, load_weights, on_default_device
 
 Function = Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]    # (weights, inputs) -> outputs
+# (artefact's folder, its manifest) -> serialised programs by function, lowered by this jax
+Relower = Callable[[Path, Mapping[str, Any]], Mapping[str, bytes]]
+
+
+class ProgramError(ArtefactError):
+    """A program of an artefact that is whole is too old, or too new, for the jax that runs here."""
 
 
 class Artefact(NamedTuple):
@@ -55,91 +54,100 @@ class Artefact(NamedTuple):
     tokenizer: Tokenizer | None
 
 
-def load_artefact(path: Path) -> Artefact:
+def load_artefact(path: Path, *, trusted: Sequence[Path] = (), place: Place = on_default_device,
+                  relower: Relower | None = None) -> Artefact:
     """Read, check and return the artefact in the folder `path`.
+
+    Args:
+        path: the folder.
+        trusted: PEM files of public Ed25519 keys, one of which must have signed; () asks for none.
+        place: puts each array of the weights on its devices.
+        relower: makes the programs anew, where this jax cannot run those of the artefact.
 
     Raises:
         ArtefactError: a file is missing, damaged, of an unknown format, or does not run here; the
             message names the file.
+        ProgramError: all is whole, but this jax cannot run a program.
     """
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, trusted=trusted)
     check_files(path, manifest)
-    functions = {name: load_function(path / spec["file"], manifest)
-                 for name, spec in manifest["functions"].items()}
-    weights = load_weights(path / "weights.safetensors")
-    check_golden(path / "golden.npz", functions, weights)
+    weights = load_weights(path, manifest, place)
+    golden = read_golden(path / manifest["golden"],
+                         read_listed(path, manifest, manifest["golden"], ".safetensors"))
+    try:
+        functions = load_functions(path, manifest, stored(path, manifest), weights, golden)
+    except ProgramError as err:
+        if relower is None:
+            raise
+        logging.warning("%s Making its programs anew from the recipe.", err)
+        functions = load_functions(path, manifest, relower(path, manifest), weights, golden)
     return Artefact(path, manifest, weights, functions, load_tokenizer(path, manifest))
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Return manifest.json of the folder `path`, whole and of a known format.
+def stored(path: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the serialised programs of an artefact by function."""
+    return {name: read_listed(path, manifest, spec.get("file"), ".jaxexp")
+            for name, spec in manifest["functions"].items()}
+
+
+def load_functions(path: Path, manifest: Mapping[str, Any], programs: Mapping[str, bytes],
+                   weights: Any, golden: Golden) -> dict[str, Function]:
+    """Bring every program back and compare its answers with the golden ones.
 
     Raises:
-        ArtefactError: it is missing, not JSON, changed since it was written, or too new.
+        ArtefactError: one computes something else.
+        ProgramError: this jax cannot run one.
+        MissingExtraError: the package that reads the serialised form is not installed.
     """
-    file = path / MANIFEST
-    try:
-        manifest = json.loads(file.read_bytes())
-        version, checksum = manifest["format"], manifest.pop("sha256")
-    except OSError as err:
-        raise ArtefactError(f"{path} is not an artefact: cannot read {file} ({err.strerror}). "
-                            "`ssljax export RUN --output DIR` writes one.") from err
-    except (ValueError, TypeError, KeyError, AttributeError) as err:
-        raise ArtefactError(f"{file} is damaged ({err!r}); {EXPORT_AGAIN}") from err
-    if version not in FORMATS:
-        raise ArtefactError(f"{file} has format {version!r}; this ssljax reads {list(FORMATS)}. "
-                            "Install the ssljax that wrote it, or export the run again with this.")
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    if hashlib.sha256(text.encode()).hexdigest() != checksum:
-        raise ArtefactError(f"{file} was changed after it was written (its checksum differs); "
-                            f"{EXPORT_AGAIN}")
-    return manifest
-
-
-def check_files(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Compare size and checksum of every file with the manifest.
-
-    Raises:
-        ArtefactError: naming the first file that is missing or differs.
-    """
-    for name, expected in manifest["files"].items():
-        file = path / name
-        if Path(name).name != name:
-            raise ArtefactError(f'{path / MANIFEST} lists "{name}", not a plain file name.')
+    functions = {}
+    for name, spec in manifest["functions"].items():
+        file = path / str(spec.get("file", name))
+        functions[name] = load_function(file, programs[name], manifest)
         try:
-            size = file.stat().st_size
-            checksum = sha256(file)
-        except OSError as err:
-            raise ArtefactError(f"{file} cannot be read ({err.strerror}); {EXPORT_AGAIN}") from err
-        if size != expected["bytes"]:
-            raise ArtefactError(f"{file} has {size} bytes; its manifest says {expected['bytes']}. "
-                                f"It was cut or changed: {EXPORT_AGAIN}")
-        if checksum != expected["sha256"]:
-            raise ArtefactError(f"{file} is damaged: its sha256 is {checksum[:12]}..., its "
-                                f"manifest says {expected['sha256'][:12]}...; {EXPORT_AGAIN}")
+            given = arguments_of(name, spec, golden)
+        except (KeyError, TypeError, ValueError) as err:
+            raise ArtefactError(f"{path / MANIFEST} has no golden arguments of {name} ({err!r}); "
+                                f"{EXPORT_AGAIN}") from err
+        try:
+            check_function(name, functions[name], weights, given, golden, platform=platform())
+        except ArtefactError as err:
+            raise ArtefactError(f"{path / manifest['golden']}: {err}") from err
+        except Exception as err:                     # of several kinds, by what jax trips over
+            raise cannot_run(file, manifest, err) from err
+    return functions
 
 
-def load_function(file: Path, manifest: Mapping[str, Any]) -> Function:
+def load_function(file: Path, data: bytes, manifest: Mapping[str, Any]) -> Function:
     """Bring one serialised program back.
 
     Raises:
-        ArtefactError: this version of jax cannot read it, or it is for other platforms.
+        ProgramError: this version of jax cannot read it.
+        ArtefactError: it is for other platforms.
         MissingExtraError: the package that reads the serialised form is not installed.
     """
     try:
-        exported = export.deserialize(bytearray(file.read_bytes()))
+        exported = export.deserialize(bytearray(data))
     except ImportError as err:                       # flatbuffers, which jax does not depend on
         raise MissingExtraError("flatbuffers", "serve") from err
     except Exception as err:                         # of several kinds, by what jax trips over
-        raise ArtefactError(
-            f"{file}: jax {jax.__version__} cannot read this program, written by jax "
-            f"{manifest['jax']} on {manifest['written'][:10]} ({err}). Programs are kept readable "
-            "for 6 months; export the run again with this version.") from err
+        raise cannot_run(file, manifest, err) from err
     here = platform()
     if here not in exported.platforms:
+        if not exported.platforms:                   # what jax makes of a program it half reads
+            raise cannot_run(file, manifest, ValueError("no platforms"))
         raise ArtefactError(f"{file} was exported for {', '.join(exported.platforms)}; this "
                             f"process runs on {here}. Set JAX_PLATFORMS to one of them.")
     return exported.call
+
+
+def cannot_run(file: Path, manifest: Mapping[str, Any], err: Exception) -> ProgramError:
+    """Return the one message about a program that is whole and yet does not run."""
+    reason = " ".join(f"{type(err).__name__}: {err}".split())[:200]
+    return ProgramError(
+        f"{file}: jax {jax.__version__} cannot run this program, lowered by jax "
+        f"{manifest['jax'].get('version')} on {manifest['written'][:10]} ({reason}). Programs are "
+        "readable by jax of the next 6 months and the last 3 weeks. `ssljax export --relower "
+        f"{file.parent}` makes them anew from the recipe, with the model code installed.")
 
 
 def platform() -> str:
@@ -148,55 +156,30 @@ def platform() -> str:
     return "cuda" if name == "gpu" else name
 
 
-def load_weights(file: Path) -> Any:
-    """Return the arrays of a safetensors file on the default device, as nested dicts."""
-    try:
-        return jax.device_put(unflatten(load_file(file)))
-    except (OSError, SafetensorError) as err:
-        raise ArtefactError(f"{file} cannot be read ({err}); {EXPORT_AGAIN}") from err
-
-
-def check_golden(file: Path, functions: Mapping[str, Function], weights: Any) -> None:
-    """Compare what the programs answer here with what the trained model answered.
-
-    Raises:
-        ArtefactError: they differ by more than TOLERANCE of this platform.
-    """
-    with np.load(file, allow_pickle=False) as stored:
-        golden = dict(stored)
-    if "score" in functions:
-        out = jax.jit(functions["score"])(weights, {"tokens": golden["tokens"]})["logits"]
-        logits = np.asarray(out)
-        answers = {"logits": logits[:, :, golden["columns"]],
-                   "logsumexp": np.logaddexp.reduce(logits, axis=-1)}
-    else:
-        answers = jax.jit(functions["embed"])(weights, {"image": golden["image"]})
-    limit = TOLERANCE.get(platform(), TOLERANCE["cpu"])
-    for name, answer in answers.items():
-        scale = max(1.0, float(np.abs(golden[name]).max()))
-        error = float(np.abs(np.asarray(answer) - golden[name]).max()) / scale
-        if not error <= limit:                       # a nan is no agreement
-            raise ArtefactError(f"{file}: {name} computed here differs by {error:.1e} of its scale "
-                                f"from the trained model's; at most {limit:.0e} is rounding on "
-                                f"{platform()}. The programs and weights do not belong together, "
-                                "or this jax computes wrongly: export the run again.")
-
-
 def load_tokenizer(path: Path, manifest: Mapping[str, Any]) -> Tokenizer | None:
     """Return the tokenizer that the manifest names, checked to be the one of training.
 
     Raises:
-        ArtefactError: its fingerprint differs, or its name leaves this package.
+        ArtefactError: its fingerprint differs, it cannot be read, or its name leaves this package.
     """
     spec = manifest.get("tokenizer")
     if spec is None:
         return None
-    if "." in spec["name"]:                          # an artefact must not choose code to import
-        raise ArtefactError(f'{path / MANIFEST}: tokenizer "{spec["name"]}" is not one of ssljax.')
-    arguments = {"path": str(path / spec["file"])} if "file" in spec else {}
-    tokenizer = resolve("tokenizers", {"name": spec["name"], **arguments})
-    if tokenizer.fingerprint != spec["fingerprint"]:
+    try:
+        name, fingerprint, file = spec["name"], spec["fingerprint"], spec.get("file")
+        if "." in name:                              # an artefact must not choose code to import
+            raise ArtefactError(f'{path / MANIFEST}: tokenizer "{name}" is not one of ssljax.')
+        arguments = {} if file is None else {"path": str(listed(path, manifest, file, ".json"))}
+        tokenizer = resolve("tokenizers", {"name": name, **arguments})
+    except ArtefactError:
+        raise
+    except (KeyError, TypeError, AttributeError, ConfigError) as err:
+        raise ArtefactError(f"{path / MANIFEST} names no tokenizer that can be read ({err}); "
+                            f"{EXPORT_AGAIN}") from err
+    except SsljaxError as err:
+        raise ArtefactError(f"{path}: {err}") from err
+    if tokenizer.fingerprint != fingerprint:
         raise ArtefactError(
-            f"{path}: tokenizer {spec['name']} has fingerprint {tokenizer.fingerprint[:12]}..., "
-            f"the model was trained with {spec['fingerprint'][:12]}...; {EXPORT_AGAIN}")
+            f"{path}: tokenizer {name} has fingerprint {tokenizer.fingerprint[:12]}..., the model "
+            f"was trained with {str(fingerprint)[:12]}...; {EXPORT_AGAIN}")
     return tokenizer

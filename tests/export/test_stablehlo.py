@@ -7,7 +7,7 @@ import pytest
 from jax import export
 
 from ssljax.core.types import Model
-from ssljax.export.golden import decoder_golden, encoder_golden
+from ssljax.export.golden import LENGTH, golden_answers
 from ssljax.export.stablehlo import PLATFORMS, decoder_programs, encoder_programs, no_source_paths
 from ssljax.models import gpt
 
@@ -80,27 +80,69 @@ def test_encoder_with_batch_statistics_is_exported_with_them():
     weights = {"params": {"w": np.full((3, 4), 2.0, np.float32)},
                "stats": {"mean": np.full(3, 0.5, np.float32)}}
     program = encoder_programs(model, weights, image=(2, 2, 3))["embed"]
-    golden = encoder_golden(model, weights, image=(2, 2, 3))
-    out = export.deserialize(bytearray(program.data)).call(weights, {"image": golden["image"]})
-    right = 2 * (golden["image"] - 0.5).sum((1, 2, 3))
+    golden = golden_answers({"embed": program}, weights).arrays
+    image = golden["embed/inputs/image"]
+    out = export.deserialize(bytearray(program.data)).call(weights, {"image": image})
+    right = 2 * (image - 0.5).sum((1, 2, 3))
     np.testing.assert_allclose(out["pooled"], np.repeat(right[:, None], 4, 1), rtol=1e-5)
-    np.testing.assert_allclose(golden["pooled"], out["pooled"], rtol=1e-5)
+    np.testing.assert_allclose(golden["embed/outputs/pooled/entries"], out["pooled"].ravel(),
+                               rtol=1e-5)
+    np.testing.assert_allclose(golden["embed/outputs/pooled/norms"],
+                               np.linalg.norm(out["pooled"], axis=-1), rtol=1e-5)
     assert program.inputs == {"image": {"shape": ["b", 2, 2, 3], "dtype": "float32"}}
 
 
-def test_golden_answers_are_small_and_see_every_column(decoder):
-    model, weights, _, _ = decoder
-    golden = decoder_golden(model, weights, vocab_size=50, context=8)
-    assert golden["tokens"].shape == (2, 8) and golden["tokens"].max() < 50
-    logits = jax.jit(model.apply)(weights["params"], {"tokens": golden["tokens"]})["logits"]
-    np.testing.assert_allclose(golden["logits"], logits[:, :, golden["columns"]], atol=1e-6)
-    np.testing.assert_allclose(golden["logsumexp"], jax.nn.logsumexp(logits, -1), atol=1e-5)
+def test_golden_answers_cover_every_function_and_see_every_column(decoder):
+    model, weights, programs, functions = decoder
+    golden, about = golden_answers(programs, weights, vocab_size=50, context=10)
+    assert about["score"] == {"sizes": {"b": 2, "l": 10}, "filled": []}
+    assert about["decode"]["sizes"] == {"b": 2, "n": 2, "p": 8, "m": 5}
+    assert all(key.startswith("cache/") for key in about["decode"]["filled"])
+    tokens = golden["score/inputs/tokens"]
+    assert tokens.shape == (2, 10) and tokens.max() < 50 and tokens.min() >= 0
+    logits = jax.jit(model.apply)(weights["params"], {"tokens": tokens})["logits"]
+    np.testing.assert_allclose(golden["score/outputs/logits/entries"], logits.ravel(), atol=1e-5)
+    np.testing.assert_allclose(golden["score/outputs/logits/norms"],
+                               np.linalg.norm(logits, axis=-1).ravel(), rtol=1e-5)
+    for name, program in programs.items():
+        outputs = {key for key, spec in program.outputs.items() if "float" in spec["dtype"]}
+        kept = {key.split("/", 2)[2].rpartition("/")[0] for key in golden
+                if key.startswith(f"{name}/outputs/")}
+        assert kept == outputs and outputs
+        given = {key.split("/", 2)[2]: value for key, value in golden.items()
+                 if key.startswith(f"{name}/inputs/")}
+        assert set(given) | set(about[name]["filled"]) == set(program.inputs)
+        assert all(len(value) <= 2048 for key, value in golden.items() if "/outputs/" in key)
 
 
 def test_golden_answers_stay_small_for_large_vocabularies():
     def apply(params, inputs, *, stats=None, cache=None, key=None, train=False):
-        return {"logits": jax.nn.one_hot(inputs["tokens"], 50_000)}
+        logits = jax.nn.one_hot(inputs["tokens"], 50_000) * params["w"]
+        return {"logits": logits, "sequence": logits, "cache": cache}
 
-    golden = decoder_golden(Model(lambda key, inputs: None, apply), {"params": {}},
-                            vocab_size=50_000, context=1024)
-    assert sum(array.nbytes for array in golden.values()) < 10_000
+    model = Model(lambda key, inputs: None, apply, lambda params, rows, length: {
+        name: jnp.zeros((1, rows, length, 1, 1)) for name in ("k", "v")})
+    weights = {"params": {"w": np.ones(50_000, np.float32)}}
+    golden = golden_answers(decoder_programs(model, weights), weights, vocab_size=50_000)
+    assert sum(array.nbytes for array in golden.arrays.values()) < 60_000
+    assert golden.about["prefill"]["sizes"] == {"b": 2, "l": LENGTH, "n": 2, "p": 8, "m": 5}
+
+
+def test_functions_of_an_encoder_with_a_head_and_tokens():
+    def apply(params, inputs, *, stats=None, cache=None, key=None, train=False):
+        rows = inputs["image"].reshape(inputs["image"].shape[0], 4, -1)
+        return {"pooled": rows.mean(1) @ params["w"], "sequence": rows @ params["w"]}
+
+    model, draw = Model(lambda key, inputs: None, apply), np.random.default_rng(0)
+    weights = {"params": {"w": draw.random((3, 5), np.float32)},
+               "head": {"w": draw.random((5, 7), np.float32), "b": draw.random(7, np.float32)}}
+    programs = encoder_programs(model, weights, image=(2, 2, 3))
+    assert set(programs) == {"embed", "sequence", "classify"}
+    image = draw.random((3, 2, 2, 3), np.float32)
+    answers = {name: export.deserialize(bytearray(p.data)).call(weights, {"image": image})
+               for name, p in programs.items()}
+    pooled = image.reshape(3, 4, 3).mean(1) @ weights["params"]["w"]
+    np.testing.assert_allclose(answers["embed"]["pooled"], pooled, rtol=1e-5)
+    np.testing.assert_allclose(answers["sequence"]["sequence"].mean(1), pooled, rtol=1e-5)
+    np.testing.assert_allclose(answers["classify"]["logits"],
+                               pooled @ weights["head"]["w"] + weights["head"]["b"], rtol=1e-5)

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import pytest
 
 from ssljax.export.artefact import Contents, write_artefact
-from ssljax.export.golden import decoder_golden
+from ssljax.export.golden import golden_answers
 from ssljax.export.stablehlo import decoder_programs
 from ssljax.models import gpt
 from ssljax.serve.app import make_app
 from ssljax.serve.artefact import Artefact, load_artefact
-from ssljax.serve.completions import Limits
+from ssljax.serve.fields import Limits
 from ssljax.serve.device import Device, make_device
 from ssljax.serve.engine import Engine, start_engine
 from ssljax.serve.jobs import Job, Piece, Sampling
@@ -44,12 +44,13 @@ def artefact_path(trained, tmp_path_factory) -> Path:
     model, params = trained
     weights = {"params": jax.device_get(params)}
     path = tmp_path_factory.mktemp("artefact") / "tiny"
+    programs = decoder_programs(model, weights)
     write_artefact(path, Contents(
         about={"kind": "decoder", "name": "tiny", "max_context": CONTEXT, "vocab_size": VOCAB + 7,
                "tokenizer": {"name": "bpe", "file": "tokenizer.json",
                              "fingerprint": byte.make().fingerprint}},
-        programs=decoder_programs(model, weights), weights=weights,
-        golden=decoder_golden(model, weights, vocab_size=VOCAB, context=CONTEXT),
+        programs=programs, weights=weights,
+        golden=golden_answers(programs, weights, vocab_size=VOCAB, context=CONTEXT),
         files={"tokenizer.json": byte.definition().encode()}))
     return path
 
