@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ssljax.core.errors import ServeError
 from ssljax.serve.artefact import load_artefact
-from ssljax.serve.completions import Limits, parse_completion
+from ssljax.serve.completions import parse_completion
 from ssljax.serve.device import make_device
 from ssljax.serve.engine import start_engine
+from ssljax.serve.fields import Limits
 
 
 def generate(artefact: str | Path, prompt: str, *, max_tokens: int = 100, temperature: float = 0.8,

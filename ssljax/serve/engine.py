@@ -13,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
+from ssljax.core.errors import RequestError
 from ssljax.core.tokenizer import Tokenizer
 from ssljax.serve.device import Cache, Device
+from ssljax.serve.guides import Guide, make_guides
 from ssljax.serve.jobs import Job, Piece, Scored
-from ssljax.serve.rows import Rows, write_idle, write_row, write_token
+from ssljax.serve.rows import Rows, write_allowed, write_idle, write_row, write_token
 from ssljax.serve.scheduler import Running, admit, empty_plan, enqueue, remove, running
 from ssljax.serve.text import make_feed, opening
 
@@ -56,11 +58,13 @@ class Stream:
     """A job in the engine, compared by identity: two equal requests are still two.
 
     feed: the next token -> the piece it completes
+    guide: says which tokens may come next, where the job has a grammar
     send: deliver a piece, free the slot if it is the last; say whether more may come
     """
 
     job: Job
     feed: Callable[[Scored], Piece]
+    guide: Guide | None
     send: Callable[[Piece], bool]
 
 
@@ -72,12 +76,14 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int) -> Engine:
         tokenizer: of the model.
         queue: requests that may wait for a slot.
     """
-    changed = threading.Condition()
+    changed, guides = threading.Condition(), make_guides(tokenizer)
     plan, stopping = empty_plan(device.slots), False
 
     def submit(jobs: Iterable[tuple[Job, Deliver]]) -> Cancel:
         nonlocal plan
-        streams = tuple(make_stream(job, tokenizer, deliver, release) for job, deliver in jobs)
+        streams = tuple(make_stream(job, tokenizer, deliver, release,
+                                    guides(job.grammar) if job.grammar else None)
+                        for job, deliver in jobs)
         with changed:
             if stopping:
                 raise StoppedError("The engine has stopped.")
@@ -130,7 +136,7 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int) -> Engine:
 
 
 def make_stream(job: Job, tokenizer: Tokenizer, deliver: Deliver,
-                release: Callable[[Stream], None]) -> Stream:
+                release: Callable[[Stream], None], guide: Guide | None) -> Stream:
     """Return the stream of `job`; its slot is free before its last piece is delivered."""
     def send(piece: Piece) -> bool:
         last = piece.finish is not None or piece.error is not None
@@ -144,7 +150,7 @@ def make_stream(job: Job, tokenizer: Tokenizer, deliver: Deliver,
             return False
         return not last
 
-    stream = Stream(job, make_feed(job, tokenizer), send)
+    stream = Stream(job, make_feed(job, tokenizer, guide), guide, send)
     return stream
 
 
@@ -184,6 +190,8 @@ def join(device: Device, tokenizer: Tokenizer, cache: Cache, rows: Rows, slot: i
         if (first.text or first.scored or first.finish) and not stream.send(first):
             return cache
         row = device.make_row(job)
+        if stream.guide is not None:
+            write_allowed(row, 0, stream.guide.allowed())
         scored, entries = device.prefill(job.prompt, row)
     except Exception as err:
         end_failed([stream], err)
@@ -197,12 +205,23 @@ def join(device: Device, tokenizer: Tokenizer, cache: Cache, rows: Rows, slot: i
 
 def decode(device: Device, cache: Cache, rows: Rows, busy: Running) -> Cache:
     """Decode one token of every busy slot and deliver it; return the new cache."""
+    busy = tuple(one for one in busy if guided(rows, *one))
     write_idle(rows, np.setdiff1d(np.arange(device.slots), [slot for slot, _ in busy]))
     cache, drawn = device.decode(cache, rows)
     for slot, stream in busy:
         write_token(rows, slot, drawn[slot].token)
         stream.send(stream.feed(drawn[slot]))
     return cache
+
+
+def guided(rows: Rows, slot: int, stream: Stream) -> bool:
+    """Write which tokens may come next, if a grammar says; end the stream if it cannot say."""
+    try:
+        if stream.guide is not None:
+            write_allowed(rows, slot, stream.guide.allowed())
+    except RequestError as err:
+        return stream.send(Piece(error=str(err), status=err.status, code=err.code))
+    return True
 
 
 def end_failed(streams: Iterable[Stream], err: Exception) -> None:

@@ -8,6 +8,7 @@ import codecs
 from collections.abc import Callable, Sequence
 
 from ssljax.core.tokenizer import Tokenizer
+from ssljax.serve.guides import Guide
 from ssljax.serve.jobs import Job, Piece, Scored
 
 
@@ -28,8 +29,16 @@ def opening(job: Job, tokenizer: Tokenizer, scored: Sequence[Scored]) -> Piece:
     return Piece(job.text if job.echo else "", tuple(entries), 0, finish)
 
 
-def make_feed(job: Job, tokenizer: Tokenizer) -> Callable[[Scored], Piece]:
-    """Return feed(scored) -> piece, to be called once for each generated token of `job`."""
+def make_feed(job: Job, tokenizer: Tokenizer,
+              guide: Guide | None = None) -> Callable[[Scored], Piece]:
+    """Return feed(scored) -> piece, to be called once for each generated token of `job`.
+
+    Args:
+        job: what was asked.
+        tokenizer: of the model.
+        guide: of the job's grammar, if it has one; is told of every token.
+    """
+    ends = {*job.stop_ids} | (set() if job.ignore_eos else {tokenizer.end_of_text})
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     start = len(job.text) if job.echo else 0
     text, released, count = "", 0, 0
@@ -38,10 +47,13 @@ def make_feed(job: Job, tokenizer: Tokenizer) -> Callable[[Scored], Piece]:
     def feed(scored: Scored) -> Piece:
         nonlocal text, released, count
         count += 1
-        ended = scored.token == tokenizer.end_of_text
+        ended = scored.token in ends
         if not ended:
             waiting.append((len(text), scored))
             text += decoder.decode(tokenizer.decode_bytes([scored.token]))
+        if guide is not None and not ended:
+            guide.accept(scored.token)
+            ended = guide.complete()
         finish = "stop" if ended else "length" if count == job.max_tokens else None
         if finish:
             text += decoder.decode(b"", final=True)

@@ -1,10 +1,14 @@
 """Every wrong request is refused with a message that names the value and what is accepted."""
 
 import json
+import time
 
 import pytest
 
-from ssljax.serve.completions import Limits, RequestError, parse_completion, read_object
+from ssljax.core.errors import RequestError
+from ssljax.serve.completions import parse_completion
+from ssljax.serve.fields import Limits, read_object
+from ssljax.serve.jobs import Sampling
 from ssljax.tokenizers import byte
 
 TOKENIZER, LIMITS = byte.make(), Limits(context=32)
@@ -35,15 +39,32 @@ BAD = [
     (b'{"temperature": 1e999}', "temperature is Infinity"),
     ({"temperature": "hot"}, "a number from 0 to 2"),
     ({"temperature": True}, "temperature is true"),
-    ({"top_p": 1.1}, "from 0 to 1"), ({"top_k": -1}, "at least 0"), ({"n": 0}, "at least 1"),
+    ({"top_p": 1.1}, "from 0 to 1"), ({"top_k": -1}, "from 0 to"), ({"top_k": 2**31}, "2147483647"), ({"n": 0}, "at least 1"),
     ({"n": 17}, "17 choices"), ({"seed": -1}, "seed is -1"), ({"seed": 2**32}, "4294967295"),
     ({"stop": ""}, "not empty"), ({"stop": ["a"] * 5}, "at most 4"), ({"stop": [1]}, "a string"),
-    ({"logprobs": 6}, "from 0 to 5"), ({"logprobs": True}, "logprobs is true"),
+    ({"logprobs": 21}, "from 0 to 20"), ({"logprobs": True}, "logprobs is true"),
     ({"stream": 1}, "true or false"), ({"echo": "yes"}, "true or false"),
     ({"stream_options": {"x": 1}}, "include_usage"),
     ({"stream_options": {"include_usage": 2}}, "true or false"),
-    ({"presence_penalty": 0.5}, "does not offer presence_penalty"), ({"best_of": 2}, "does not"),
-    ({"suffix": "x"}, "does not offer suffix"), ({"logit_bias": {"5": 1}}, "does not offer"),
+    ({"presence_penalty": 2.5}, "from -2 to 2"), ({"frequency_penalty": "1"}, "a number from"),
+    ({"repetition_penalty": 0}, "from 0.1 to 10"), ({"min_p": 1.5}, "min_p is 1.5"),
+    ({"best_of": 2}, "does not offer best_of"), ({"suffix": "x"}, "does not offer suffix"),
+    ({"logit_bias": {"257": 1}}, "token id 257; the model has ids 0 to 256"),
+    ({"logit_bias": {"a": 1}}, "an object of token ids"), ({"logit_bias": {"-1": 1}}, "token ids"),
+    ({"logit_bias": {"5": 101}}, "logit_bias.5 is 101; expected from -100 to 100"),
+    ({"logit_bias": {"5": 1, "05": 2}}, "each token id once"), ({"logit_bias": [1]}, "an object"),
+    ({"logit_bias": {str(i): 1 for i in range(301)}}, "301 ids; expected at most 300"),
+    ({"stop_token_ids": [300]}, "token id 300"), ({"stop_token_ids": "a"}, "a whole number"),
+    ({"ignore_eos": 1}, "true or false"), ({"max_wait": -1}, "from 0 to 86400"),
+    ({"response_format": "json"}, '"json_object" or "json_schema"'),
+    ({"response_format": {"type": "json_schema"}}, 'an object with "schema"'),
+    ({"response_format": {"type": "text", "strict": True}}, 'an object with "type"'),
+    ({"structured_outputs": {"regex": "("}}, "unclosed group"),
+    ({"structured_outputs": {"json": {}, "regex": "a"}}, "one of json, json_object"),
+    ({"structured_outputs": {"regex": "a" * 40000}}, "40000 characters; expected at most 32768"),
+    ({"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}},
+     "two grammars"),
+    ({"structured_outputs": {"regex": "a"}, "ignore_eos": True}, "ignore_eos would go on"),
     ({"user": 5}, "user is 5"),
 ]
 
@@ -59,7 +80,9 @@ def test_wrong_requests_are_refused_by_name(fields, message):
 def test_defaults_are_those_of_openai_and_null_means_default():
     [job] = parse({"prompt": "ab", "stop": None, "temperature": None, "model": "tiny"}).jobs
     assert job.prompt == (256, 97, 98) and job.max_tokens == 16
-    assert job.sampling[:3] == (1.0, 0, 1.0) and job.stop == () and job.logprobs is None
+    assert job.sampling == Sampling(seed=job.sampling.seed) and job.logprobs is None
+    assert (job.stop, job.stop_ids, job.ignore_eos, job.grammar) == ((), (), False, None)
+    assert (job.caller, job.deadline) == ("", None)
 
 
 def test_default_max_tokens_is_what_still_fits():
@@ -85,3 +108,18 @@ def test_unseeded_requests_differ():
 def test_judging_a_prompt_needs_no_token():
     [job] = parse({"prompt": "ab", "max_tokens": 0, "echo": True, "logprobs": 2}).jobs
     assert (job.max_tokens, job.echo, job.logprobs) == (0, True, 2)
+
+
+def test_every_setting_reaches_the_job():
+    before = time.monotonic()
+    asked = parse({
+        "prompt": "a", "temperature": 0.5, "top_k": 3, "top_p": 0.25, "min_p": 0.125, "seed": 9,
+        "presence_penalty": -1.5, "frequency_penalty": 0.75, "repetition_penalty": 1.5,
+        "logit_bias": {"7": -100, "256": 2}, "stop": ["x", "y"], "stop_token_ids": [10, 11],
+        "ignore_eos": True, "max_wait": 60, "logprobs": 20, "response_format": {"type": "text"}})
+    [job] = asked.jobs
+    assert job.sampling == Sampling(
+        temperature=0.5, top_k=3, top_p=0.25, min_p=0.125, seed=9, presence=-1.5, frequency=0.75,
+        repetition=1.5, bias=((7, -100.0), (256, 2.0)))
+    assert (job.stop, job.stop_ids, job.ignore_eos) == (("x", "y"), (10, 11), True)
+    assert before + 60 <= job.deadline <= time.monotonic() + 60 and job.grammar is None
