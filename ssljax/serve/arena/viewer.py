@@ -1,0 +1,58 @@
+"""What the page may see of a data set: rows that match, and why others were dropped.
+
+How rows are read is not the server's business: whoever starts it hands over functions.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+MOST_ROWS = 50                   # of one answer
+
+
+class Query(NamedTuple):
+    """Which rows are wanted.
+
+    text:   that they contain, in any case; "" for all
+    split:  "" for all
+    reason: "" for all, "kept" for those nothing has dropped, else why they were dropped
+    start:  row number to go on at
+    count:  rows at most
+    """
+
+    text: str = ""
+    split: str = ""
+    reason: str = ""
+    start: int = 0
+    count: int = 20
+
+
+class Rows(NamedTuple):
+    """Rows that were found.
+
+    rows: {"number", "kind": "text" | "image" | "other", "text", "facts": {name: value}, "dropped",
+          "detail", "step"} each, whatever is known of it
+    next: the number to go on at; None after the last
+    seen: rows that were looked at for it
+    """
+
+    rows: list[dict[str, Any]]
+    next: int | None
+    seen: int
+
+
+class Dataset(NamedTuple):
+    """A data set that can be looked at; its functions may take a second, and run in threads.
+
+    name:  of it
+    about: plain data for the page: "version", "read", "kept", "dropped": {reason: rows}, "splits":
+           {name: {"documents", ...}}, "note"
+    find:  (query) -> rows
+    image: (row number) -> bytes of an image file, None if that row has none
+    images: rows that have an image, the first ones of it
+    """
+
+    name: str
+    about: Mapping[str, Any]
+    find: Callable[[Query], Rows]
+    image: Callable[[int], bytes | None]
+    images: int = 0
