@@ -110,12 +110,12 @@ def choose_l2(x: np.ndarray, labels: np.ndarray, *, classes: int) -> float:
     return STRENGTHS[int(np.argmin(nats))]
 
 
-def probe(known: np.ndarray, labels: np.ndarray, labelled: np.ndarray, asked: np.ndarray,
-          ) -> np.ndarray:
-    """Return the classes int64 [t] of `asked` [t, D], learnt from the labelled rows of `known`.
+def learn(known: np.ndarray, labels: np.ndarray, labelled: np.ndarray,
+          ) -> Callable[[np.ndarray], np.ndarray]:
+    """Return (features [t, D]) -> scores [t, classes], learnt from the labelled rows of `known`.
 
-    Mean and spread are those of all training features [n, D]: they need no labels. A constant
-    feature stays zero.
+    An affine map. Mean and spread are those of all training features [n, D]: they need no labels.
+    A constant feature stays zero.
     """
     standard = standardiser(known)
     x, targets = standard(known[labelled]), labels[labelled]
@@ -123,7 +123,13 @@ def probe(known: np.ndarray, labels: np.ndarray, labelled: np.ndarray, asked: np
     x, classes = x @ directions, int(targets.max()) + 1
     x = x.astype(np.float32) if len(x) >= MANY else x
     weights = fit(x, targets, classes=classes, l2=choose_l2(x, targets, classes=classes))
-    return np.argmax(logits(weights, standard(asked) @ directions), axis=1)
+    return lambda asked: logits(weights, standard(asked) @ directions)
+
+
+def probe(known: np.ndarray, labels: np.ndarray, labelled: np.ndarray, asked: np.ndarray,
+          ) -> np.ndarray:
+    """Return the classes int64 [t] of `asked` [t, D], learnt from the labelled rows of `known`."""
+    return np.argmax(learn(known, labels, labelled)(asked), axis=1)
 
 
 def make(objective: Objective, *, model: Model, plain: Callable[[Record], Example],

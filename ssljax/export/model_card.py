@@ -32,7 +32,7 @@ CODE = """\
     from jax import export
     exported = export.deserialize(bytearray(pathlib.Path("{file}").read_bytes()))
     weights = {{}}
-    for name, leaf in safetensors.numpy.load_file("weights.safetensors").items():
+    for name, leaf in safetensors.numpy.load_file("model.safetensors").items():
         *parents, last = name.split("/")
         node = weights
         for parent in parents:

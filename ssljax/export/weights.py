@@ -18,13 +18,15 @@ INDEX = "model.safetensors.index.json"
 
 
 def write_weights(folder: Path, leaves: Mapping[str, np.ndarray], *,
-                  shard: int = SHARD) -> dict[str, Any]:
+                  shard: int = SHARD, metadata: Mapping[str, str] | None = None,
+                  ) -> dict[str, Any]:
     """Write arrays by name into `folder`.
 
     Args:
         folder: exists.
         leaves: on the host.
         shard: bytes of a file at most; a larger array has a file of its own.
+        metadata: for the header of every file.
 
     Returns:
         For the manifest: "files" in their order, "bytes" and number of "arrays" in all.
@@ -32,7 +34,8 @@ def write_weights(folder: Path, leaves: Mapping[str, np.ndarray], *,
     parts = split({name: leaf.nbytes for name, leaf in leaves.items()}, shard)
     files = names(len(parts))
     for file, part in zip(files, parts, strict=True):
-        save_file({name: np.ascontiguousarray(leaves[name]) for name in part}, folder / file)
+        save_file({name: np.ascontiguousarray(leaves[name]) for name in part}, folder / file,
+                  metadata=metadata)
     total = sum(leaf.nbytes for leaf in leaves.values())
     if len(files) > 1:
         placed = {name: file for file, part in zip(files, parts, strict=True) for name in part}

@@ -5,27 +5,33 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from absl import logging
 
 from ssljax.core.errors import ArtefactError
-from ssljax.core.tree import cast_floating, count, unflatten
+from ssljax.core.tree import cast_floating, count
 from ssljax.core.types import PyTree
-from ssljax.export.artefact import Contents, write_artefact
-from ssljax.export.golden import golden_answers
+from ssljax.export.artefact import Contents, check_place, write_artefact
+from ssljax.export.contents import Text, decoder_contents, encoder_contents
 from ssljax.export.model_card import CardFacts, model_card
-from ssljax.export.recipe import lower
+from ssljax.export.quality import decoder_difference, encoder_difference
+from ssljax.export.quantise import Kind
+from ssljax.export.weights import SHARD
 from ssljax.media.operations import Preparation
 from ssljax.runs import evaluate
+from ssljax.runs.linear_head import linear_head
 from ssljax.runs.restore import Restored, load_run
+from ssljax.runs.rounding import rounded
 from ssljax.tokenizers import bpe
 
 
 def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = None,
-               name: str | None = None) -> dict[str, Any]:
+               name: str | None = None, quantize: Kind | None = None, judge: bool = False,
+               classify: str | None = None, shard: int = SHARD,
+               key: Path | None = None) -> dict[str, Any]:
     """Write the artefact of a run.
 
     Args:
@@ -33,30 +39,52 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
         output: the artefact's folder; an older artefact there is replaced.
         step: which checkpoint; the newest sound one unless told.
         name: what the model is called; the run's folder unless told.
+        quantize: round matrices to "int8" or "fp8", and say what that changes.
+        judge: say it by the run's own evaluators too, which takes as long as they take.
+        classify: of encoders, the linear evaluator of the run's config whose classifier becomes
+            the function `classify`.
+        shard: bytes of a file of weights at most.
+        key: PEM file of the Ed25519 key that signs the artefact.
 
     Returns:
-        "path", "name", "kind", "step", "parameters", "bytes" and "functions" {name: bytes}.
+        "path", "name", "kind", "step", "parameters", "bytes", "functions" {name: bytes}, and
+        "quantisation", what the manifest says of it, or None.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is damaged.
         DataError: the dataset's tokenizer is gone or damaged.
-        ArtefactError: the tokenizer is not the one of training, or `output` is something else.
+        ArtefactError: the tokenizer is not the one of training, `output` is something else, or
+            the key is none.
+        ConfigError: the run has no such evaluator.
     """
+    check_place(Path(output))                        # before the part that takes long
     restored = load_run(run_dir, step)
-    weights = host_weights(restored)
     # Decoders of pixels generate too, but what they are exported for is encoding images.
     text = restored.model.init_cache is not None and "image" not in restored.pretext.spec
+    if text and classify:
+        raise ArtefactError(f"{run_dir} is a language model; classify is for encoders.")
+    options = Options(quantize, judge, classify)
     describe = describe_decoder if text else describe_encoder
-    contents = describe(restored, weights, lineage(restored, name))
-    manifest = write_artefact(Path(output), contents)
+    contents = describe(restored, lineage(restored, name), options)
+    manifest = write_artefact(Path(output), contents, shard=shard, key=key)
     sizes = {file: entry["bytes"] for file, entry in manifest["files"].items()}
     logging.info("Exported step %d of %s to %s.", restored.step, run_dir, output)
     return {"path": str(output), "name": manifest["name"], "kind": manifest["kind"],
-            "step": restored.step, "parameters": count(weights), "bytes": sum(sizes.values()),
-            "functions": {key: sizes[spec["file"]] for key, spec in manifest["functions"].items()}}
+            "step": restored.step, "parameters": manifest["parameters"],
+            "bytes": sum(sizes.values()),
+            "functions": {key: sizes[spec["file"]] for key, spec in manifest["functions"].items()},
+            "quantisation": manifest.get("quantisation")}
 
 
-def host_weights(restored: Restored) -> PyTree:
+class Options(NamedTuple):
+    """What becomes of the weights on their way: the arguments of `export_run`."""
+
+    quantize: Kind | None
+    judge: bool
+    classify: str | None
+
+
+def host_weights(restored: Restored) -> dict[str, PyTree]:
     """Return the weights of the method's encoder, float32, on the host, whatever mesh held them.
 
     Returns:
@@ -71,43 +99,58 @@ def lineage(restored: Restored, name: str | None) -> dict[str, Any]:
     """Return the part of the manifest that every kind has: name and origin."""
     data = restored.manifest or {}
     text = json.dumps(restored.config, sort_keys=True)
-    return {"name": name or restored.path.name, "lineage": {
+    return {"name": name or restored.path.name, "recipe": {"config": "config.json"}, "lineage": {
         "run": restored.path.name, "step": restored.step,
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "dataset": {key: data.get(key) for key in ("name", "version")},
+        # What the stream of the run was made of, part by part: what a version cannot say of data
+        # without a manifest.
+        "data": restored.data.get("fingerprint"),
         "versions": restored.versions}}
 
 
-def describe_decoder(restored: Restored, weights: PyTree, about: Mapping[str, Any]) -> Contents:
-    """Return the artefact of a language model: its programs, tokenizer and golden answers."""
+def describe_decoder(restored: Restored, about: dict[str, Any], options: Options) -> Contents:
+    """Return the artefact of a language model."""
     definition, tokenizer = run_tokenizer(restored)
     (context,), _ = restored.pretext.spec["tokens"]
-    programs = lower(restored.model, weights, {"kind": "decoder"})
-    logits, inputs = programs["score"].outputs["logits"], programs["decode"].inputs
-    about = {**about, "kind": "decoder", "max_context": context, "vocab_size": logits["shape"][-1],
-             "end_of_text": tokenizer.end_of_text,
-             "cache": unflatten({key.removeprefix("cache/"): spec for key, spec in inputs.items()
-                                 if key.startswith("cache/")}),
-             "tokenizer": {"name": "bpe", "file": "tokenizer.json",
-                           "fingerprint": tokenizer.fingerprint}}
-    answers = golden_answers(programs, weights, vocab_size=tokenizer.vocab_size, context=context)
-    files = documents(restored, weights, about) | {"tokenizer.json": definition}
-    return Contents(about, programs, weights, answers, files)
+    weights = host_weights(restored)
+    about["parameters"] = count(weights)
+    if options.quantize:
+        weights, about["quantisation"] = rounded(
+            restored, weights, options.quantize, judge=options.judge,
+            moved=lambda before, after: decoder_difference(
+                restored.model, before, after, vocab_size=tokenizer.vocab_size, context=context))
+    return decoder_contents(restored.model, weights, about, Text(definition, tokenizer, context),
+                            lambda about: documents(restored, about))
 
 
-def describe_encoder(restored: Restored, weights: PyTree, about: Mapping[str, Any]) -> Contents:
-    """Return the artefact of an image encoder; it reads what the pretext's `plain` returns."""
+def describe_encoder(restored: Restored, about: dict[str, Any], options: Options) -> Contents:
+    """Return the artefact of an image encoder; it reads what the pretext's `plain` returns.
+
+    Raises:
+        ArtefactError: that is code, and no declared operations.
+    """
     shape, dtype = restored.pretext.spec["image"]
-    if not isinstance(restored.pretext.plain, Preparation):
+    plain = restored.pretext.plain
+    if not isinstance(plain, Preparation):
         raise ArtefactError("The run's pretext prepares images by code of its own, which an "
                             "artefact cannot carry; make its `plain` a media.Preparation.")
-    plain = restored.pretext.plain({"image": np.zeros(shape, dtype), "id": np.zeros(2, np.uint32)})
-    image = plain["image"].shape
-    about = {**about, "kind": "encoder", "image": {"shape": list(image), "dtype": "float32"},
-             "preprocessing": dict(restored.pretext.plain.inputs)}
-    programs = lower(restored.model, weights, about)
-    answers = golden_answers(programs, weights)
-    return Contents(about, programs, weights, answers, documents(restored, weights, about))
+    image = plain({"image": np.zeros(shape, dtype), "id": np.zeros(2, np.uint32)})["image"].shape
+    weights, head = host_weights(restored), {}
+    about["parameters"] = count(weights)
+    if options.classify:
+        found = linear_head(restored, weights, options.classify)
+        head["head"] = dict(found.weights)
+        about["functions"] = {"classify": {
+            **found.facts, "postprocessing": [{"name": "softmax", "output": "logits"}]}}
+    if options.quantize:
+        weights, about["quantisation"] = rounded(
+            restored, weights, options.quantize, judge=options.judge,
+            moved=lambda before, after: encoder_difference(
+                restored.model, before, after, image=image))
+    return encoder_contents(restored.model, weights | head, about, image=image,
+                            preprocessing=plain.inputs,
+                            documents=lambda about: documents(restored, about))
 
 
 def run_tokenizer(restored: Restored) -> tuple[bytes, Any]:
@@ -144,11 +187,11 @@ def tokenizer_file(source: Mapping[str, Any]) -> str:
                         "model carries; train on token shards, or set source.tokenizer_path.")
 
 
-def documents(restored: Restored, weights: PyTree, about: Mapping[str, Any]) -> dict[str, bytes]:
+def documents(restored: Restored, about: Mapping[str, Any]) -> dict[str, bytes]:
     """Return config.json and the model card."""
     store = evaluate.read(restored.path)
     entry = store["steps"].get(str(restored.step))
     evaluation = entry and {**entry, "baselines": store["baselines"]}
-    facts = CardFacts(about, count(weights), restored.config, restored.manifest, evaluation)
+    facts = CardFacts(about, about["parameters"], restored.config, restored.manifest, evaluation)
     config = json.dumps(restored.config, indent=1, sort_keys=True) + "\n"
     return {"config.json": config.encode(), "README.md": model_card(facts).encode()}

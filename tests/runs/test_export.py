@@ -37,7 +37,7 @@ def test_artefact_agrees_with_the_run_trained_on_a_mesh_in_bfloat16(exported):
     right = jax.jit(restored.model.apply)(params, {"tokens": tokens})["logits"]
     here = jax.jit(artefact.functions["score"])(artefact.weights, {"tokens": tokens})["logits"]
     np.testing.assert_allclose(here, right, atol=1e-5)
-    dtypes = {leaf.dtype for leaf in load_file(exported.artefact / "weights.safetensors").values()}
+    dtypes = {leaf.dtype for leaf in load_file(exported.artefact / "model.safetensors").values()}
     assert dtypes == {np.dtype("float32")}
 
 
@@ -50,8 +50,16 @@ def test_manifest_tells_where_the_model_comes_from(exported):
     assert (manifest["kind"], manifest["max_context"], manifest["vocab_size"]) == ("decoder", 64,
                                                                                    304)
     assert manifest["platforms"] == ["cpu", "cuda", "tpu"]
-    assert manifest["cache"]["k"] == {"shape": [2, "b", "t", 2, 16], "dtype": "float32"}
-    assert manifest["functions"]["prefill"]["constraints"] == ["b >= 1", "l >= 1", "t >= l"]
+    inputs = manifest["functions"]["prefill"]["inputs"]
+    assert inputs["tokens"] == {"shape": ["b", "l"], "dtype": "int32"}
+    assert manifest["functions"]["score"]["constraints"] == ["b >= 1", "l >= 1"]
+    assert manifest["functions"]["score"]["postprocessing"] == [
+        {"name": "keep", "output": "logits", "first": 300}]
+    assert manifest["functions"]["embed"]["buckets"] == {"b": [1, 2, 4, 8, 16], "l": [32, 64]}
+    assert [step["name"] for step in manifest["preprocessing"]["tokens"]] == [
+        "tokenise", "prepend", "window"]
+    assert manifest["lineage"]["data"]["tokenizer"] == manifest["tokenizer"]["fingerprint"]
+    assert manifest["jax"]["version"] == jax.__version__
     assert json.loads((exported.artefact / "config.json").read_text())["total_steps"] == 2
     listed = set(manifest["files"]) | {"manifest.json"}
     assert listed == {path.name for path in exported.artefact.iterdir()}
