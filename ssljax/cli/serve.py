@@ -1,42 +1,80 @@
-"""ssljax serve: answer HTTP requests from an artefact."""
+"""ssljax serve: answer HTTP requests from artefacts."""
 
 import argparse
 import os
+from pathlib import Path
 
 EXAMPLES = """\
   ssljax serve quickstart/artefact                             on http://127.0.0.1:8000
   curl -s http://127.0.0.1:8000/v1/completions -H 'Content-Type: application/json' \\
        -d '{"prompt": "def main():", "max_tokens": 50}'
-  SSLJAX_API_KEY=... ssljax serve quickstart/artefact --host 0.0.0.0 --port 80
+  ssljax serve code=runs/a/artefact code@2=runs/b/artefact prose=runs/c/artefact
+  ssljax keys add keys.json --name alice                       prints her key, once
+  ssljax serve quickstart/artefact --keys keys.json --host 0.0.0.0 --port 443 \\
+         --tls-cert chain.pem --tls-key key.pem
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("artefact", metavar="ARTEFACT", help="the folder `ssljax export` wrote")
+    parser.add_argument("models", metavar="[NAME[@VERSION]=]ARTEFACT", nargs="*",
+                        help="folders that `ssljax export` wrote, and what clients call them; the "
+                             "first version of a name gets all its traffic until /admin/traffic "
+                             "moves it")
+    parser.add_argument("--models", dest="file", type=Path, metavar="FILE",
+                        help="TOML with tables [[model]]: artefact, name, version, weight")
     parser.add_argument("--host", default="127.0.0.1",
                         help="address to listen on; one that others can reach needs a key "
                              "(default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000,
                         help="0 takes any free one (default: %(default)s)")
-    parser.add_argument("--api-key", help="what clients must send as a bearer token; better in "
-                                          "SSLJAX_API_KEY, where other users cannot see it")
     parser.add_argument("--slots", type=int, default=8,
                         help="requests decoded together (default: %(default)s)")
     parser.add_argument("--queue", type=int, default=64,
                         help="requests that may wait; more get a 429 (default: %(default)s)")
     parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS",
                         help="for running requests to finish at the end (default: %(default)s)")
+    add_guards(parser.add_argument_group("who may ask"))
+    add_records(parser.add_argument_group("what is kept"))
+
+
+def add_guards(group: argparse._ArgumentGroup) -> None:
+    """Declare what concerns keys and certificates."""
+    group.add_argument("--keys", type=Path, metavar="FILE", help="keys that `ssljax keys` wrote")
+    group.add_argument("--api-key", help="one key more, without limits; better in SSLJAX_API_KEY, "
+                                         "where other users cannot see it")
+    group.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM, the whole chain")
+    group.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM")
+
+
+def add_records(group: argparse._ArgumentGroup) -> None:
+    """Declare what concerns jobs and the request log."""
+    group.add_argument("--jobs", type=Path, metavar="FOLDER",
+                       help="offer /v1/files and /v1/batches, and keep them here")
+    group.add_argument("--log", type=Path, metavar="FOLDER",
+                       help="a Parquet row for every request, without prompts and answers")
+    group.add_argument("--log-sample", type=float, default=1.0, metavar="SHARE",
+                       help="of the requests, 0 to 1 (default: all)")
+    group.add_argument("--log-text", action="store_true", help="keep prompts and answers too")
 
 
 def run(args: argparse.Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
-    from ssljax.runs.serve import serve
+    from ssljax.core.errors import ServeError
+    from ssljax.runs.serve import read_models, serve
+    from ssljax.serve.log import LogOptions
+
+    if bool(args.tls_cert) != bool(args.tls_key):
+        raise ServeError("--tls-cert and --tls-key belong together; give both or neither.")
+    models = read_models(args.models, args.file)
 
     def announce(url: str) -> None:
-        print(f"Serving {args.artefact} on {url} (Ctrl-C ends; try prompts on {url}/)", flush=True)
+        what = ", ".join(str(model.name or model.path) for model in models)
+        print(f"Serving {what} on {url} (Ctrl-C ends; try prompts on {url}/)", flush=True)
 
-    serve(args.artefact, host=args.host, port=args.port, slots=args.slots, queue=args.queue,
-          grace=args.grace, announce=announce,
+    serve(models, host=args.host, port=args.port, slots=args.slots, queue=args.queue,
+          grace=args.grace, announce=announce, keys=args.keys, jobs=args.jobs,
+          tls=(args.tls_cert, args.tls_key) if args.tls_cert else None,
+          log=LogOptions(args.log, args.log_sample, args.log_text) if args.log else None,
           api_key=args.api_key or os.environ.get("SSLJAX_API_KEY"))
     print("Stopped; every request that was running has ended.")

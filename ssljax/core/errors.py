@@ -61,12 +61,13 @@ class RequestError(SsljaxError):
     status: of the HTTP answer
     param:  the field at fault, or None
     code:   a word for programs, as OpenAI's interface has them
+    retry_after: seconds after which it is worth trying again, for the header; None: not at all
     """
 
     def __init__(self, message: str, *, status: int = 400, param: str | None = None,
-                 code: str | None = None):
+                 code: str | None = None, retry_after: float | None = None):
         super().__init__(message)
-        self.status, self.param, self.code = status, param, code
+        self.status, self.param, self.code, self.retry_after = status, param, code, retry_after
 
 
 class MissingExtraError(SsljaxError, ImportError):

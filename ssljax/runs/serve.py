@@ -8,17 +8,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+import tomllib
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ssljax.core.errors import ServeError
 from ssljax.serve.app import make_app
-from ssljax.serve.loading import close_served, load_served
+from ssljax.serve.keys import Key, Keys, digest, fixed, from_file, keys_of, no_keys
+from ssljax.serve.loading import load_served
+from ssljax.serve.log import LogOptions, make_log
+from ssljax.serve.metrics import make_metrics
+from ssljax.serve.opening import open_server
 from ssljax.serve.server import bind, check_exposure, listen, make_server, run_server
-from ssljax.serve.switchboard import open_server
 
 SLOTS = 8
 QUEUE = 64
@@ -36,36 +42,100 @@ except SsljaxError as err:
 """
 
 
-def serve(artefact: str | Path, *, host: str = "127.0.0.1", port: int = 8000,
-          api_key: str | None = None, slots: int = SLOTS, queue: int = QUEUE, grace: float = GRACE,
+class Named(NamedTuple):
+    """A model to load: its folder, and what clients call it ("" takes the artefact's name)."""
+
+    path: Path
+    name: str = ""
+    version: str = "1"
+    weight: float | None = None
+
+
+def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port: int = 8000,
+          api_key: str | None = None, keys: Path | None = None,
+          tls: tuple[Path, Path] | None = None, slots: int = SLOTS, queue: int = QUEUE,
+          grace: float = GRACE, jobs: Path | None = None, log: LogOptions | None = None,
           announce: Callable[[str], None] = lambda url: None) -> None:
     """Answer requests until SIGTERM or Ctrl-C; then finish what runs and return.
 
     Args:
-        artefact: folder that `ssljax export` wrote.
+        models: one folder that `ssljax export` wrote, or several with names and versions.
         host: address to listen on; one that others can reach needs a key.
         port: 0 for any free one.
-        api_key: what clients must send as `Authorization: Bearer KEY`; None asks for nothing.
+        api_key: one key that clients must send as `Authorization: Bearer KEY`.
+        keys: file of keys (`ssljax keys`), each with its limits; None and no api_key asks nobody.
+        tls: files of certificate and key.
         slots: requests that are decoded together.
         queue: requests that may wait for a slot; more are refused with 429.
         grace: seconds that running requests have to finish at the end.
+        jobs: folder of uploaded files and batches; None offers neither.
+        log: where the request log goes, and what is in it; None keeps none.
         announce: is called with the server's URL once it accepts requests.
 
     Raises:
-        ServeError: host or port cannot be had, or the artefact is no decoder.
-        ArtefactError: the artefact is damaged or does not run here.
+        ServeError: host, port, keys or certificate cannot be had, or a model serves nothing.
+        ArtefactError: an artefact is damaged or does not run here.
     """
-    check_exposure(host, api_key)
+    check_exposure(host, guarded=bool(api_key or keys))
     if slots < 1 or queue < 0:
         raise ServeError(f"slots {slots} and queue {queue}: expected at least 1 and 0.")
-    with contextlib.closing(bind(host, port)) as sock:       # before the model, which takes seconds
-        served = load_served(Path(artefact), slots=slots, queue=queue)
+    if isinstance(models, str | Path):
+        models = [Named(Path(models))]
+    with contextlib.ExitStack() as opened:
+        sock = opened.enter_context(contextlib.closing(bind(host, port)))   # before the models
+        write = opened.enter_context(contextlib.closing(make_log(log))).write if log else drop
+        metrics = make_metrics()
+        server = open_server(partial(load_served, slots=slots, queue=queue, metrics=metrics),
+                             metrics=metrics, keys=check_of(api_key, keys), log=write, jobs=jobs)
+        opened.callback(server.models.close)
+        web = make_server(make_app(server), grace=grace, tls=tls)
+        for model in models:
+            server.models.load(model.path, model.name, model.version, model.weight)
+        announce(listen(sock, scheme="https" if tls else "http"))
+        run_server(web, sock, server.gate)
+
+
+def drop(facts: Mapping[str, Any]) -> None:
+    """Log nothing."""
+
+
+def check_of(api_key: str | None, path: Path | None) -> Keys:
+    """Return the check of every request: one key of the environment, and those of a file."""
+    readers = [from_file(path)] if path else []
+    if api_key:
+        readers.append(fixed([Key("default", "default", digest(api_key.encode()), 0)]))
+    if not readers:
+        return no_keys()
+    return keys_of(lambda: ChainMap(*(read() for read in readers)) if len(readers) > 1
+                   else readers[0]())
+
+
+def read_models(arguments: Sequence[str], file: Path | None) -> list[Named]:
+    """Return the models of a command line, `NAME@VERSION=FOLDER` or `FOLDER`, and of a TOML file.
+
+    Raises:
+        ServeError: nothing is named, or the file is not as it should be.
+    """
+    found = [one_model(argument) for argument in arguments]
+    if file is not None:
         try:
-            app = make_app(open_server([served], api_key=api_key))
-            announce(listen(sock))
-            run_server(make_server(app, grace=grace), sock)
-        finally:
-            close_served(served)
+            rows = tomllib.loads(file.read_text())["model"]
+            found += [Named(Path(row.pop("artefact")), **row) for row in rows]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+            raise ServeError(f"{file} names no models ({err!r}); expected tables [[model]] with "
+                             "artefact, and name, version and weight as wanted.") from err
+    if not found:
+        raise ServeError("No model is named; give ARTEFACT, NAME=ARTEFACT, or --models FILE.")
+    return found
+
+
+def one_model(argument: str) -> Named:
+    """Return the model that an argument names."""
+    label, given, folder = argument.partition("=")
+    if not given or "/" in label:
+        return Named(Path(argument))
+    name, _, version = label.partition("@")
+    return Named(Path(folder), name, version or "1")
 
 
 class Answer(NamedTuple):

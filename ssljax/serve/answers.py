@@ -21,6 +21,7 @@ class Answer(NamedTuple):
     id: str
     created: int        # seconds since 1970
     model: str
+    fingerprint: str
     asked: Completion
     tokenizer: Tokenizer
 
@@ -44,7 +45,7 @@ def last_part(answer: Answer, tokens: int) -> Json:
 def body(answer: Answer, choices: list[Json]) -> Json:
     """Return a completion object."""
     return {"id": answer.id, "object": "text_completion", "created": answer.created,
-            "model": answer.model, "choices": choices}
+            "model": answer.model, "system_fingerprint": answer.fingerprint, "choices": choices}
 
 
 def choice(answer: Answer, index: int, pieces: Sequence[Piece]) -> Json:

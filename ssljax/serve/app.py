@@ -14,14 +14,33 @@ from ssljax.core.errors import RequestError
 from ssljax.serve.calls import with_calls
 from ssljax.serve.exchange import GONE, GoneError
 from ssljax.serve.http import refusal, refuse
-from ssljax.serve.routes import completions, health, models, page
+from ssljax.serve.routes import (
+    admin,
+    chat,
+    classify,
+    completions,
+    embeddings,
+    health,
+    kserve,
+    models,
+    openapi,
+    page,
+    tokenize,
+)
 from ssljax.serve.served import Server
 
 ROUTES = (
+    admin,
+    chat,
+    classify,
     completions,
+    embeddings,
     health,
+    kserve,
     models,
+    openapi,
     page,
+    tokenize,
 )
 
 

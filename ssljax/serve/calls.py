@@ -1,68 +1,99 @@
 """Around every HTTP request: who asks, what was noted of it, and what is to be done after it.
 
-An ASGI middleware, outermost of ours: it sees the last byte of a streamed answer leave.
+An ASGI middleware, outermost of ours: it sees the last byte of a streamed answer leave. A caller
+inside this process (a batch) brings a Call of its own, and is not asked for a key.
 """
 
-import contextlib
-import hmac
+import re
 import time
 import uuid
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
+from contextlib import ExitStack
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ssljax.serve.http import refuse
-from ssljax.serve.metrics import ServerMetrics
-from ssljax.serve.served import Call, Caller, Server
+from ssljax.core.errors import RequestError
+from ssljax.serve.caller import Caller
+from ssljax.serve.http import refusal
+from ssljax.serve.served import Call, Server
 
-OPEN = ("/healthz", "/health", "/ready")        # the routes that need no key
+OPEN = frozenset(("/healthz", "/health", "/ready", "/v2/health/live", "/v2/health/ready"))
+REQUEST_ID = re.compile(rb"[\w.:-]{1,64}", re.ASCII)    # what is taken from x-request-id
+
+Facts = MutableMapping[str, Any]
 
 
 def with_calls(app: ASGIApp, server: Server) -> ASGIApp:
     """Return `app` with a Call in every request's state, behind the check of its key."""
     async def called(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        state = scope.setdefault("state", {})
+        if scope["type"] != "http" or "call" in state:
             await app(scope, receive, send)
             return
-        facts: dict[str, Any] = {}
-        with contextlib.ExitStack() as ends:
-            call = Call(uuid.uuid4().hex, Caller(), time.monotonic(), facts.update, ends.callback)
-            scope.setdefault("state", {})["call"] = call
-            ends.callback(count, server, call, facts)
-            if allowed(scope, server.api_key):
-                await app(scope, receive, seeing_status(send, facts))
-            else:
-                await no_key()(scope, receive, seeing_status(send, facts))
+        headers = dict(scope["headers"])
+        facts: dict[str, Any] = {"route": scope["path"], "method": scope["method"]}
+        with ExitStack() as ends:
+            answer = app
+            try:
+                caller = admit(server, scope["path"], headers, ends, facts)
+            except RequestError as err:
+                caller, answer = Caller(), refusal(err)
+            call = make_call(headers, caller, facts, ends)
+            ends.callback(settle, server, call, facts)
+            state["call"] = call
+            await answer(scope, receive, sending(send, call, facts))
 
     return called
 
 
-def seeing_status(send: Send, facts: MutableMapping[str, Any]) -> Send:
-    """Return `send` that notes the status, unless a route has noted a truer one."""
-    async def sending(message: Message) -> None:
+def admit(server: Server, path: str, headers: MutableMapping[bytes, bytes], ends: ExitStack,
+          facts: Facts) -> Caller:
+    """Return who asks, and see to it that he is counted out again.
+
+    Raises:
+        RequestError: the key is unknown (401), over a limit (429), or no administrator's (403).
+    """
+    if path in OPEN:
+        return Caller()
+    caller = server.keys.enter(headers.get(b"authorization", b""))
+    ends.callback(lambda: server.keys.leave(
+        caller, facts.get("prompt_tokens", 0) + facts.get("completion_tokens", 0)))
+    server.gate.enter()
+    ends.callback(server.gate.leave)
+    facts["caller"] = caller.id
+    if path.startswith("/admin/") and not caller.admin:
+        raise RequestError("This needs the key of an administrator: `ssljax keys add FILE --name "
+                           "NAME --admin`, and `ssljax serve ... --keys FILE`.", status=403,
+                           code="not_an_administrator")
+    return caller
+
+
+def make_call(headers: MutableMapping[bytes, bytes], caller: Caller, facts: Facts,
+              ends: ExitStack) -> Call:
+    """Return the call of a request; clients may name it, for their own logs and for stickiness."""
+    given = headers.get(b"x-request-id", b"")
+    name = given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return Call(name, caller, time.monotonic(), int(time.time()), facts.update, ends.callback)
+
+
+def sending(send: Send, call: Call, facts: Facts) -> Send:
+    """Return `send` that names the request, and notes the status unless a truer one is noted."""
+    async def pass_on(message: Message) -> None:
         if message["type"] == "http.response.start":
             facts.setdefault("status", message["status"])
+            message["headers"] = [*message.get("headers", ()),
+                                  (b"x-request-id", call.id.encode())]
         await send(message)
 
-    return sending
+    return pass_on
 
 
-def count(server: Server, call: Call, facts: MutableMapping[str, Any]) -> None:
-    """Count a request that has ended, if it was one to a model."""
-    metrics: Callable[[], ServerMetrics] | None = facts.get("metrics")
-    if metrics is not None:
-        metrics.request(facts.get("status", 500), time.monotonic() - call.arrival)
-
-
-def allowed(scope: Scope, key: str | None) -> bool:
-    """Say whether the request has the key, compared in constant time, or needs none."""
-    given = dict(scope.get("headers", ())).get(b"authorization", b"")
-    return (key is None or scope["path"] in OPEN
-            or hmac.compare_digest(given, f"Bearer {key}".encode()))
-
-
-def no_key() -> ASGIApp:
-    """Return the answer to a request without the key."""
-    return refuse("This server needs its API key: send the header `Authorization: Bearer KEY`.",
-                  401, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+def settle(server: Server, call: Call, facts: Facts) -> None:
+    """Count and log a call; runs after the notes of all that was done in it, before it leaves."""
+    facts["seconds"] = time.monotonic() - call.arrival
+    if "model" in facts:
+        metrics = server.metrics.of(facts["model"], facts["version"])
+        metrics.request(facts.get("status", 500), facts["seconds"])
+    if facts["route"] not in OPEN:
+        server.log({"time": call.created, "request": call.id, **facts})

@@ -5,7 +5,6 @@ the slots of whatever has not ended.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
@@ -13,8 +12,7 @@ from ssljax.core.errors import RequestError
 from ssljax.serve.completions import Completion
 from ssljax.serve.engine import Cancel, Engine, StoppedError
 from ssljax.serve.jobs import Piece
-from ssljax.serve.metrics import ServerMetrics
-from ssljax.serve.scheduler import QueueFullError
+from ssljax.serve.scheduler import QueueFullError, ShareFullError
 
 GONE = 499             # nginx's status for a client that left; counted, and read by nobody
 
@@ -36,18 +34,12 @@ class Exchange(NamedTuple):
     close: Callable[[], None]
 
 
-def open_exchange(engine: Engine, asked: Completion, metrics: ServerMetrics,
-                  arrival: float) -> Exchange:
+def open_exchange(engine: Engine, asked: Completion) -> Exchange:
     """Hand the jobs of a request to the engine; call it on the event loop.
 
-    Args:
-        engine: generates.
-        asked: the request.
-        metrics: is told of first tokens and of counts.
-        arrival: time.monotonic() when the request came.
-
     Raises:
-        RequestError: the queue is full (429), or the engine has stopped (503).
+        RequestError: the caller's share of the queue is full (429), all of it is (503), a grammar
+            cannot be followed (400), or the engine has stopped (503).
     """
     loop, arrived = asyncio.get_running_loop(), asyncio.Queue()
 
@@ -55,7 +47,7 @@ def open_exchange(engine: Engine, asked: Completion, metrics: ServerMetrics,
         return lambda piece: loop.call_soon_threadsafe(arrived.put_nowait, (index, piece))
 
     cancel = submit(engine, asked, receiver)
-    return Exchange(counted(arrived, asked, metrics, arrival), cancel)
+    return Exchange(in_order(arrived, len(asked.jobs)), cancel)
 
 
 def submit(engine: Engine, asked: Completion,
@@ -64,34 +56,19 @@ def submit(engine: Engine, asked: Completion,
     try:
         return engine.submit([(job, receiver(i)) for i, job in enumerate(asked.jobs)])
     except QueueFullError as err:
-        raise RequestError(str(err), status=429, code="queue_full") from err
+        mine = isinstance(err, ShareFullError)
+        raise RequestError(str(err), status=429 if mine else 503, retry_after=err.retry,
+                           code="queue_full" if mine else "server_full") from err
     except StoppedError as err:
-        raise RequestError(str(err), status=503) from err
+        raise RequestError(str(err), status=503, retry_after=1) from err
 
 
-async def counted(arrived: asyncio.Queue, asked: Completion, metrics: ServerMetrics,
-                  arrival: float) -> Pieces:
-    """Yield what arrives until every choice has ended; report first tokens and their number."""
-    metrics.tokens(asked.prompt_tokens, 0)
-    seen, left = [0] * len(asked.jobs), len(asked.jobs)
+async def in_order(arrived: asyncio.Queue, left: int) -> Pieces:
+    """Yield what arrives until `left` choices have ended, or one has failed."""
     while left:
         index, piece = await arrived.get()
-        if piece.tokens and not seen[index]:
-            metrics.first_token(time.monotonic() - arrival)
-        metrics.tokens(0, max(0, piece.tokens - seen[index]))
-        seen[index] = max(piece.tokens, seen[index])
         left = 0 if piece.error is not None else left - (piece.finish is not None)
         yield index, piece
-
-
-async def collect(exchange: Exchange) -> tuple[list[list[Piece]], str | None]:
-    """Return all pieces by choice, and the error that ended them early, if any."""
-    parts: dict[int, list[Piece]] = {}
-    async for index, piece in exchange.pieces:
-        parts.setdefault(index, []).append(piece)
-        if piece.error is not None:
-            return [], piece.error
-    return [parts[index] for index in sorted(parts)], None
 
 
 async def after(first: tuple[int, Piece], rest: Pieces) -> Pieces:

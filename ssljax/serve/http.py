@@ -1,6 +1,7 @@
 """What every route needs of HTTP: its call, the body within limits, an error in OpenAI's shape."""
 
 import asyncio
+import math
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -46,4 +47,7 @@ def refuse(message: str, status: int, *, param: str | None = None, code: str | N
 
 def refusal(err: RequestError) -> Response:
     """Return the answer to a request that raised `err`."""
-    return refuse(str(err), err.status, param=err.param, code=err.code)
+    headers = {"WWW-Authenticate": "Bearer"} if err.status == 401 else {}
+    if err.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(err.retry_after)))
+    return refuse(str(err), err.status, param=err.param, code=err.code, headers=headers)

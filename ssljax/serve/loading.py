@@ -7,15 +7,19 @@ from pathlib import Path
 import jax
 
 from ssljax.serve.artefact import Artefact, load_artefact
-from ssljax.serve.completions import Limits
+from ssljax.serve.chat import turns_of
 from ssljax.serve.device import make_device
-from ssljax.serve.engine import start_engine
+from ssljax.serve.encoder import FUNCTIONS
+from ssljax.serve.encoding import start_encoding
+from ssljax.serve.engine import Engine, start_engine
+from ssljax.serve.fields import Limits
+from ssljax.serve.metrics import Metrics, make_metrics
 from ssljax.serve.served import Served
 
 
-def load_served(path: Path, *, name: str = "", version: str = "1", slots: int,
-                queue: int) -> Served:
-    """Load an artefact, compile what it needs, and start its engine.
+def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
+                queue: int, rows: int = 0, metrics: Metrics | None = None) -> Served:
+    """Load an artefact, compile what it needs, and start what answers for it.
 
     Args:
         path: the artefact's folder.
@@ -23,18 +27,42 @@ def load_served(path: Path, *, name: str = "", version: str = "1", slots: int,
         version: beside others of the same name.
         slots: requests that are decoded together.
         queue: requests that may wait for a slot.
+        rows: inputs that are embedded together; chosen by their shape unless told.
+        metrics: are told of batches.
 
     Raises:
         ArtefactError: it is damaged or does not run here.
-        ServeError: it is no decoder.
+        ServeError: it can do nothing that this server offers.
     """
     artefact = load_artefact(path)
+    manifest = artefact.manifest
+    name = name or manifest["name"]
+    figures = (metrics or make_metrics()).of(name, version)
+    engine = load_engine(artefact, slots=slots, queue=queue) if generates(artefact) else None
+    encoding = None
+    if encodes(artefact) or engine is None:
+        encoding = start_encoding(artefact, rows=rows, report=lambda filled, places, seconds:
+                                  figures.batch(filled, places))
+    return Served(name, version, artefact, fingerprint(artefact, slots),
+                  int(time.time()), engine, Limits(manifest.get("max_context", 0)), encoding,
+                  turns_of(artefact) if engine else None)
+
+
+def load_engine(artefact: Artefact, *, slots: int, queue: int) -> Engine:
+    """Return the running engine of a decoder, everything compiled."""
     device = make_device(artefact, slots=slots)
     device.warm_up()
-    engine = start_engine(device, artefact.tokenizer, queue=queue)
-    manifest = artefact.manifest
-    return Served(name or manifest["name"], version, artefact, fingerprint(artefact, slots),
-                  int(time.time()), engine, Limits(manifest["max_context"]))
+    return start_engine(device, artefact.tokenizer, queue=queue)
+
+
+def generates(artefact: Artefact) -> bool:
+    """Say whether the artefact is a decoder."""
+    return artefact.manifest["kind"] == "decoder"
+
+
+def encodes(artefact: Artefact) -> bool:
+    """Say whether the artefact embeds or classifies."""
+    return any(name in artefact.functions for name in FUNCTIONS)
 
 
 def fingerprint(artefact: Artefact, slots: int) -> str:
@@ -48,3 +76,7 @@ def close_served(served: Served) -> None:
     """Stop the thread of a version; what still runs ends with an error."""
     if served.engine is not None:
         served.engine.close()
+    if served.encoding is not None:
+        served.encoding.close()
+    if served.turns is not None:
+        served.turns.close()

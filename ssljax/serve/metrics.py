@@ -1,31 +1,58 @@
 """What the server counts, for Prometheus; figures carry model and version as labels.
 
-Names and units follow https://prometheus.io/docs/practices/naming/.
+Names and units follow https://prometheus.io/docs/practices/naming/. Those that have one are given
+a second time under vLLM's name, which dashboards and autoscalers in the wild ask for:
+https://docs.vllm.ai/en/latest/usage/metrics.html.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 
 from ssljax.serve.engine import Load
 
 # Seconds: from one decode step of a small model to a queue that is far too long.
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+FILL = (0.0625, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1)
 MODEL = ("model", "version")
+ALIASES = {
+    "ssljax_time_to_first_token_seconds": "vllm:time_to_first_token_seconds",
+    "ssljax_time_per_output_token_seconds": "vllm:request_time_per_output_token_seconds",
+    "ssljax_request_seconds": "vllm:e2e_request_latency_seconds",
+    "ssljax_queue_seconds": "vllm:request_queue_time_seconds",
+    "ssljax_slots_busy": "vllm:num_requests_running",
+    "ssljax_queue_length": "vllm:num_requests_waiting",
+    "ssljax_slot_use": "vllm:kv_cache_usage_perc",
+    "ssljax_prompt_tokens": "vllm:prompt_tokens",
+    "ssljax_generated_tokens": "vllm:generation_tokens",
+    "ssljax_finished": "vllm:request_success",
+    "ssljax_rejections": "vllm:admission_rejections",
+}
+LABELS = {"model": "model_name", "reason": "finished_reason"}      # vLLM's words for ours
 
 
 class ServerMetrics(NamedTuple):
-    """Where the HTTP side reports what one version does.
+    """Where one version's doings are reported; callable from any thread.
 
-    request:     (status, seconds) of a request; 499 is a client that went away
-    first_token: (seconds) from the arrival of a request to the first piece of a choice
+    request:     (status, seconds) of a call that has ended; 499 is a client that went away
+    first_token: (seconds) from the arrival of a call to the first token of a choice
+    token_time:  (seconds) a token after the first, the mean of a choice
+    queue_time:  (seconds) from being handed over to being worked on
     tokens:      (prompt, generated), to be added
+    finished:    (reason) of a choice that has ended: "stop" or "length"
+    rejected:    () a call found no room
+    batch:       (rows, places) of a batch that has run
     """
 
     request: Callable[[int, float], None]
     first_token: Callable[[float], None]
+    token_time: Callable[[float], None]
+    queue_time: Callable[[float], None]
     tokens: Callable[[int, int], None]
+    finished: Callable[[str], None]
+    rejected: Callable[[], None]
+    batch: Callable[[int, int], None]
 
 
 class Metrics(NamedTuple):
@@ -43,6 +70,12 @@ class Metrics(NamedTuple):
     render: Callable[[], bytes]
 
 
+class Families(NamedTuple):
+    """What prometheus_client asks of a registry that is rendered."""
+
+    collect: Callable[[], Iterable[Metric]]
+
+
 def make_metrics() -> Metrics:
     """Return metrics of their own registry."""
     registry = CollectorRegistry()
@@ -51,34 +84,58 @@ def make_metrics() -> Metrics:
     def add(kind: type, name: str, text: str, *labels: str, **more: object) -> object:
         return kind(f"ssljax_{name}", text, (*MODEL, *labels), registry=registry, **more)
 
+    def seconds(name: str, text: str) -> Histogram:
+        return add(Histogram, f"{name}_seconds", text, buckets=SECONDS)
+
     requests = add(Counter, "requests", "Requests by HTTP status.", "status")
-    seconds = add(Histogram, "request_seconds", "From arrival to the last byte.", buckets=SECONDS)
-    first = add(Histogram, "time_to_first_token_seconds", "From arrival to the first text.",
-                buckets=SECONDS)
+    whole = seconds("request", "From arrival to the last byte.")
+    first = seconds("time_to_first_token", "From arrival to the first token of a choice.")
+    each = seconds("time_per_output_token", "A token after the first, the mean of a choice.")
+    queue = seconds("queue", "From being handed over to being worked on.")
     prompt = add(Counter, "prompt_tokens", "Tokens of prompts read.")
     generated = add(Counter, "generated_tokens", "Tokens generated.")
+    finished = add(Counter, "finished", "Choices that ended, by reason.", "reason")
+    rejected = add(Counter, "rejections", "Requests that found no room.")
+    fill = add(Histogram, "batch_fill", "Share of a batch's places in use.", buckets=FILL)
     gauges = {
-        add(Gauge, "queue_length", "Requests that wait for a slot."): lambda load: load.waiting,
+        add(Gauge, "queue_length", "Requests that wait."): lambda load: load.waiting,
         add(Gauge, "slots_busy", "Slots that generate."): lambda load: load.busy,
-        add(Gauge, "slots", "Slots in all."): lambda load: load.slots}
+        add(Gauge, "slots", "Slots in all."): lambda load: load.slots,
+        add(Gauge, "slot_use", "Share of slots in use."): lambda load: load.busy / load.slots}
 
     def of(*model: str) -> ServerMetrics:
         if model not in made:
+            total = whole.labels(*model).observe
+            read, written = prompt.labels(*model).inc, generated.labels(*model).inc
             made[model] = ServerMetrics(
                 lambda status, elapsed: (requests.labels(*model, str(status)).inc(),
-                                         seconds.labels(*model).observe(elapsed)),
-                first.labels(*model).observe,
-                lambda read, written: (prompt.labels(*model).inc(read),
-                                       generated.labels(*model).inc(written)))
+                                         total(elapsed)),
+                first.labels(*model).observe, each.labels(*model).observe,
+                queue.labels(*model).observe, lambda a, b: (read(a), written(b)),
+                lambda reason: finished.labels(*model, reason).inc(),
+                rejected.labels(*model).inc,
+                lambda rows, places: fill.labels(*model).observe(rows / places))
         return made[model]
 
     def watch(name: str, version: str, load: Callable[[], Load]) -> None:
         for gauge, figure in gauges.items():
-            gauge.labels(name, version).set_function(
-                lambda figure=figure: figure(load()))
+            gauge.labels(name, version).set_function(lambda figure=figure: figure(load()))
 
     def forget(name: str, version: str) -> None:
         for gauge in gauges:
             gauge.remove(name, version)
 
-    return Metrics(of, watch, forget, lambda: generate_latest(registry))
+    return Metrics(of, watch, forget,
+                   lambda: generate_latest(Families(lambda: with_aliases(registry.collect()))))
+
+
+def with_aliases(families: Iterable[Metric]) -> Iterator[Metric]:
+    """Yield every family, and after it the same figures under vLLM's name."""
+    for family in families:
+        yield family
+        if alias := ALIASES.get(family.name):
+            twin = Metric(alias, family.documentation, family.type)
+            for sample in family.samples:
+                labels = {LABELS.get(name, name): value for name, value in sample.labels.items()}
+                twin.add_sample(alias + sample.name.removeprefix(family.name), labels, sample.value)
+            yield twin

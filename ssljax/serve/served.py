@@ -5,17 +5,20 @@ Every module of ssljax/serve/routes has `routes(server) -> list[BaseRoute]`; app
 route finds the caller's `Call` by `http.call_of(request)` and its model by `server.find`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
-
-import numpy as np
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ssljax.serve.artefact import Artefact
-from ssljax.serve.completions import Limits
+from ssljax.serve.caller import Caller
+from ssljax.serve.chat import Turns
+from ssljax.serve.encoding import Encoding
 from ssljax.serve.engine import Engine
+from ssljax.serve.fields import Limits
+from ssljax.serve.gate import Gate
+from ssljax.serve.inputs import Fetch, refuse_urls
+from ssljax.serve.keys import Keys
 from ssljax.serve.metrics import Metrics
-
-Encode = Callable[[Sequence[np.ndarray]], Awaitable[np.ndarray]]
 
 
 class Served(NamedTuple):
@@ -28,7 +31,8 @@ class Served(NamedTuple):
     created:     seconds since 1970, when it was loaded
     engine:      of decoders; None otherwise
     limits:      what a request may ask of it
-    encode:      (examples) -> vectors, in batches with other requests; None where it has none
+    encoding:    embeds and classifies, in batches with other requests; None where it cannot
+    turns:       how it is talked to; None where it was not taught to converse
     """
 
     name: str
@@ -38,49 +42,83 @@ class Served(NamedTuple):
     created: int
     engine: Engine | None
     limits: Limits
-    encode: Encode | None = None
-
-
-class Caller(NamedTuple):
-    """Who asks: the key's id ("" where no keys are needed), and whether it may use /admin."""
-
-    id: str = ""
-    admin: bool = True
+    encoding: Encoding | None = None
+    turns: Turns | None = None
 
 
 class Call(NamedTuple):
-    """One HTTP request, from its first byte to the last byte of its answer.
+    """One request, from its first byte to the last byte of its answer.
 
-    id:      of the request, also in the answer's header x-request-id
+    id:      of the request, also in the answer's header x-request-id and in the answer's own id
     caller:  who asks
     arrival: time.monotonic() when it came
-    note:    (**facts) -> None, for request log and metrics; a later value replaces an earlier
+    created: seconds since 1970 that answers carry
+    note:    (**facts) -> None, for request log and metrics; a later value replaces an earlier one
     after:   (function) -> None: `function()` is called when the request has ended, however it ends
     """
 
     id: str
     caller: Caller
     arrival: float
+    created: int
     note: Callable[..., None]
-    after: Callable[[Callable[[], None]], None]
+    after: Callable[[Callable[[], None]], Any]
+
+
+class Switchboard(NamedTuple):
+    """Versions come, go, and share the traffic of a model, while requests run.
+
+    find:     as Server's
+    served:   () -> every version that is loaded
+    load:     (artefact's folder, name, version, weight or None) -> Served; takes seconds: call it
+              in a thread. Without a weight the first version of a name gets all, later ones none
+    unload:   (name, version, seconds) -> calls that were cut off: new ones go elsewhere at once,
+              those that run have so many seconds to finish
+    split:    (name, {version: weight}) -> None; versions that are not named get nothing
+    rollback: (name) -> None; the split before the last one
+    mirror:   (name, version or None, share) -> None; that share of requests is also sent there
+    status:   () -> all of it, as plain data
+    shadows:  () -> how shadow versions agree, as plain data
+    close:    stop every engine
+    """
+
+    find: Callable[[str | None, Call], Served]
+    served: Callable[[], tuple[Served, ...]]
+    load: Callable[[Path, str, str, float | None], Served]
+    unload: Callable[[str, str, float], Awaitable[int]]
+    split: Callable[[str, Mapping[str, float]], None]
+    rollback: Callable[[str], None]
+    mirror: Callable[[str, str | None, float], None]
+    status: Callable[[], list[dict[str, Any]]]
+    shadows: Callable[[], list[dict[str, Any]]]
+    close: Callable[[], None]
 
 
 class Server(NamedTuple):
     """All that a route may ask.
 
     find:    (model's name or None, call) -> the version that answers this call, which is not
-             unloaded before the call has ended. RequestError: unknown (404), not for this caller
-             (403). None means the only model there is
+             unloaded before the call has ended; its engine is watched: figures and the request log
+             see what it does. RequestError: unknown (404), not for this caller (403). None means
+             the only model there is
     served:  () -> every version that is loaded
+    models:  loads, unloads and moves traffic
     metrics: of each version, and as text
-    ready:   () -> "" when requests are welcome, or why not
+    keys:    who may ask what
+    gate:    the calls that are open, and whether the server drains
+    log:     (facts of a call that has ended) -> None; never blocks
     body:    bytes of a request's body that are read at most
-    api_key: every route but health and readiness wants it; None asks for nothing
+    jobs:    folder of files and batches; None where they are not offered
+    fetch:   (URL in an input) -> what is there; refuses unless told otherwise
     """
 
     find: Callable[[str | None, Call], Served]
     served: Callable[[], tuple[Served, ...]]
+    models: Switchboard
     metrics: Metrics
-    ready: Callable[[], str]
+    keys: Keys
+    gate: Gate
+    log: Callable[[Mapping[str, Any]], None]
     body: int
-    api_key: str | None = None
+    jobs: Path | None
+    fetch: Fetch = refuse_urls

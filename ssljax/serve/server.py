@@ -1,41 +1,56 @@
 """Sockets and signals around the HTTP application: bind, serve, drain.
 
-SIGTERM and Ctrl-C stop accepting, let what runs finish within a grace period, and return.
+SIGTERM and Ctrl-C drain: readiness says no at once, what runs and what still comes is answered, and
+the server ends once nothing runs, or when the grace period is over. A second signal ends it now.
 """
 
 import errno
 import ipaddress
+import queue
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from ssljax.core.errors import ServeError
+from ssljax.serve.gate import Gate, make_gate
 
 BACKLOG = 2048
+# A client that takes nothing for so long is cut off by the kernel, which alone sees it: bytes wait
+# in its buffers and ours while the answer is complete for all that the application knows.
+STALL_SECONDS = 30.0
+POLL = 0.02                        # seconds between two looks at whether all calls have ended
 
 
-def check_exposure(host: str, api_key: str | None) -> None:
-    """Refuse to offer the model to other machines without a key.
+def check_exposure(host: str, *, guarded: bool) -> None:
+    """Refuse to offer the model to other machines without keys.
 
     Raises:
-        ServeError: `host` is not a loopback address and there is no key.
+        ServeError: `host` is not a loopback address and nobody is asked for a key.
     """
     try:
         private = ipaddress.ip_address(host).is_loopback
     except ValueError:                               # a name; only this one surely stays here
         private = host == "localhost"
-    if not private and not api_key:
+    if not private and not guarded:
         raise ServeError(f"Host {host} can be reached from other machines, and there is no API "
-                         "key. Set SSLJAX_API_KEY or --api-key, or serve on 127.0.0.1.")
+                         "key. Give --keys FILE (`ssljax keys add FILE --name NAME`) or set "
+                         "SSLJAX_API_KEY, or serve on 127.0.0.1.")
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, stall: float = STALL_SECONDS) -> socket.socket:
     """Return a socket bound to `host` and `port` (0 for any free one); not listening yet.
+
+    Args:
+        host: an address of this machine.
+        port: to listen on.
+        stall: seconds after which a client that takes nothing is cut off (Linux).
 
     Raises:
         ServeError: the port is in use, out of range, or the host is not of this machine.
@@ -49,6 +64,8 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as err:
         raise ServeError(f"Host {host!r} is not an address of this machine ({err}).") from err
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):          # connections inherit it
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * stall))
     try:
         sock.bind(address)
     except OSError as err:
@@ -57,7 +74,7 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def listen(sock: socket.socket) -> str:
+def listen(sock: socket.socket, *, scheme: str = "http") -> str:
     """Let clients connect; return the server's address as a URL.
 
     Raises:
@@ -68,7 +85,7 @@ def listen(sock: socket.socket) -> str:
         sock.listen(BACKLOG)
     except OSError as err:
         raise cannot_bind(host, port, err) from err
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def cannot_bind(host: str, port: int, err: OSError) -> ServeError:
@@ -83,39 +100,83 @@ def cannot_bind(host: str, port: int, err: OSError) -> ServeError:
                       "--port.")
 
 
-def make_server(app: Any, *, grace: float) -> uvicorn.Server:
+def make_server(app: Any, *, grace: float, tls: tuple[Path, Path] | None = None
+                ) -> uvicorn.Server:
     """Return a server of the ASGI application `app`.
 
     Args:
         app: what answers.
         grace: seconds that running requests have to finish at the end; then they are cut off.
+        tls: files of a certificate chain and of its key, both PEM; None serves plain HTTP.
+
+    Raises:
+        ServeError: the files are no certificate and key that belong together.
     """
-    return uvicorn.Server(uvicorn.Config(
+    certificate, key = tls or (None, None)
+    config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="off", server_header=False,
-        timeout_graceful_shutdown=max(1, round(grace))))
+        timeout_graceful_shutdown=max(1, round(grace)), ssl_certfile=certificate, ssl_keyfile=key)
+    try:
+        config.load()
+    except OSError as err:                           # ssl.SSLError is one
+        raise ServeError(f"TLS certificate {certificate} and key {key}: {err}. Expected two PEM "
+                         "files that belong together.") from err
+    return uvicorn.Server(config)
 
 
-def run_server(server: uvicorn.Server, sock: socket.socket) -> None:
-    """Serve on a listening socket until SIGTERM, Ctrl-C or `server.should_exit`, then drain."""
-    with stop_on_signals(server):
-        server.run(sockets=[sock])
+def run_server(server: uvicorn.Server, sock: socket.socket, gate: Gate | None = None) -> None:
+    """Serve on a listening socket until a signal or `server.should_exit`, then drain.
+
+    The event loop has a thread of its own, so that the main one, where Python runs handlers of
+    signals, can wait for them.
+
+    Args:
+        server: from make_server.
+        sock: from bind, listening.
+        gate: of the application: it tells when no call is open.
+    """
+    gate, events = gate or make_gate(), queue.SimpleQueue()
+
+    def serve() -> None:
+        try:
+            server.run(sockets=[sock])
+        finally:
+            events.put("ended")
+
+    thread = threading.Thread(target=serve, name="ssljax-http")
+    with on_signals(lambda: events.put("signal")):
+        thread.start()
+        if events.get() == "signal":
+            drain(server, gate, events)
+        thread.join()
+
+
+def drain(server: uvicorn.Server, gate: Gate, events: queue.SimpleQueue) -> None:
+    """Let open calls end, at most for the grace period; a second signal ends them."""
+    gate.drain()
+    end = time.monotonic() + server.config.timeout_graceful_shutdown
+    while gate.open() and time.monotonic() < end:
+        try:
+            event = events.get(timeout=POLL)
+        except queue.Empty:
+            continue
+        server.force_exit = event == "signal"
+        break
+    if gate.open():                      # the grace is over: uvicorn is not to wait once more
+        server.config.timeout_graceful_shutdown = 1
+    server.should_exit = True
+    while not server.force_exit and events.get() == "signal":
+        server.force_exit = True
 
 
 @contextmanager
-def stop_on_signals(server: uvicorn.Server) -> Iterator[None]:
-    """Turn SIGTERM and SIGINT into an ordered stop, from before uvicorn listens to them.
-
-    After its shutdown uvicorn raises the signal it got again, for the handler it found: with the
-    default one a drained server would end as if it had been killed.
-    """
+def on_signals(function: Callable[[], None]) -> Iterator[None]:
+    """Call `function` at each SIGTERM and Ctrl-C, in the place of what they did before."""
     if threading.current_thread() is not threading.main_thread():
         yield                            # only the main thread may set handlers
         return
-
-    def stop(number: int, frame: object) -> None:
-        server.should_exit = True
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda number, frame: function())
+              for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ssljax.core.errors import ServeError
-from ssljax.serve.server import bind, check_exposure, listen, make_server, stop_on_signals
+from ssljax.serve.server import bind, check_exposure, listen, on_signals
 
 CHILD = """
 import sys
@@ -25,14 +25,14 @@ print("drained", flush=True)
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
 def test_loopback_needs_no_key(host):
-    check_exposure(host, None)
+    check_exposure(host, guarded=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
 def test_other_addresses_need_a_key(host):
     with pytest.raises(ServeError, match="SSLJAX_API_KEY"):
-        check_exposure(host, None)
-    check_exposure(host, "key")
+        check_exposure(host, guarded=False)
+    check_exposure(host, guarded=True)
 
 
 def test_port_in_use_is_one_message_that_names_it_and_the_way_out():
@@ -64,11 +64,11 @@ def test_unknown_host_is_refused():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_ask_for_an_ordered_stop_and_handlers_are_put_back(number):
-    before, server = signal.getsignal(number), make_server(None, grace=1)
-    with stop_on_signals(server):
+def test_signals_are_told_and_handlers_are_put_back(number):
+    before, told = signal.getsignal(number), []
+    with on_signals(lambda: told.append(number)):
         signal.raise_signal(number)
-    assert server.should_exit and signal.getsignal(number) is before
+    assert told == [number] and signal.getsignal(number) is before
 
 
 def test_sigterm_lets_open_streams_finish_and_exits_cleanly(artefact_path):

@@ -1,0 +1,139 @@
+"""A server over engines that need no model: what is tested here is everything around them."""
+
+import contextlib
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+
+from ssljax.serve.app import make_app
+from ssljax.serve.engine import Engine, Load, StoppedError
+from ssljax.serve.fields import Limits
+from ssljax.serve.jobs import Piece
+from ssljax.serve.keys import fixed, keys_of, new_key, no_keys
+from ssljax.serve.opening import open_server
+from ssljax.serve.scheduler import QueueFullError
+from ssljax.serve.served import Served, Server
+from ssljax.serve.server import bind, listen, make_server, run_server
+from ssljax.tokenizers import byte
+
+CONTEXT, SLOTS, QUEUE = 400, 8, 4000
+
+
+def toy_engine(word: str, step: float) -> Engine:
+    """Return an engine of one thread that says letters drawn from `word`, by seed and prompt."""
+    lock, closed = threading.Condition(), False
+    waiting: list[list[Any]] = []
+    slots: list[list[Any]] = []
+
+    def submit(jobs):
+        mine = [[job, deliver, random.Random(f"{job.sampling.seed} {job.prompt}"), 0]
+                for job, deliver in jobs]
+        with lock:
+            if closed:
+                raise StoppedError("The engine has stopped.")
+            if len(waiting) + len(mine) > QUEUE:
+                raise QueueFullError("no room")
+            waiting.extend(mine)
+            lock.notify()
+        return lambda: cancel(mine)
+
+    def cancel(mine):
+        with lock:
+            for held in (waiting, slots):
+                held[:] = [one for one in held if all(one is not other for other in mine)]
+
+    def run():
+        while True:
+            with lock:
+                lock.wait_for(lambda: closed or waiting or slots)
+                while waiting and len(slots) < SLOTS:
+                    slots.append(waiting.pop(0))
+                busy, ended = list(slots), closed
+            if ended:
+                for one in [*busy, *waiting]:
+                    one[1](Piece(error="The server is shutting down."))
+                return
+            time.sleep(step)
+            for one in busy:
+                job, deliver, draw, done = one
+                one[3] = done = done + 1
+                last = done >= job.max_tokens
+                if last:
+                    cancel([one])
+                deliver(Piece(draw.choice(word), (), done, "length" if last else None))
+
+    def close():
+        nonlocal closed
+        with lock:
+            closed = True
+            lock.notify()
+        thread.join()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return Engine(submit, lambda: load_of(len(waiting), len(slots), SLOTS, thread.is_alive()), close)
+
+
+def load_of(*figures: Any) -> Load:
+    """Return a load with these figures; a toy has no pages."""
+    return Load(*figures, *(None for _ in Load._fields[len(figures):]))
+
+
+def toy_served(path: Path, name: str, version: str) -> Served:
+    """Return a version that says the letters of its folder's name; "slow" and "broken" do."""
+    if path.name == "broken":
+        from ssljax.core.errors import ArtefactError
+        raise ArtefactError(f"{path} is damaged")
+    artefact = SimpleNamespace(path=path, manifest={"kind": "decoder"}, tokenizer=byte.make())
+    step = 0.02 if path.name == "slow" else 0.0005
+    return Served(name or "toy", version, artefact, f"fp-{path.name}", 7,
+                  toy_engine(path.name, step), Limits(CONTEXT))
+
+
+class Running(NamedTuple):
+    """A server under test: its state, its port, and the secrets of its keys by name."""
+
+    state: Server
+    port: int
+    secrets: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def running() -> Callable[..., Any]:
+    """Return running(models, keys={name: limits}, ...): a context that serves on a free port."""
+    @contextlib.contextmanager
+    def serve(models: dict[str, str], keys: dict[str, dict[str, Any]] | None = None,
+              **more: Any) -> Iterator[Running]:
+        made = {name: new_key(name, **limits) for name, limits in (keys or {}).items()}
+        check = keys_of(fixed([key for key, _ in made.values()])) if made else no_keys()
+        state = open_server(toy_served, keys=check, **more)
+        for name, folder in models.items():
+            model, _, version = name.partition("@")
+            state.models.load(Path(folder), model, version or "1", None)
+        server = make_server(make_app(state), grace=5.0)
+        with contextlib.closing(bind("127.0.0.1", 0)) as sock:
+            listen(sock)
+            thread = threading.Thread(target=run_server, args=(server, sock, state.gate))
+            thread.start()
+            try:
+                yield Running(state, sock.getsockname()[1],
+                              {name: secret for name, (_, secret) in made.items()})
+            finally:
+                server.should_exit = True
+                thread.join(10)
+                state.models.close()
+
+    return serve
+
+
+@pytest.fixture
+def numbers() -> Iterator[int]:
+    """Return a counter, for seeds and ids."""
+    return itertools.count()
