@@ -21,14 +21,17 @@ VERBS = {
     "plot": "compare the curves, configs and wall time of runs in one HTML file",
     "evaluate": "judge a checkpoint on held-out data, next to honest baselines",
     "export": "turn a checkpoint into an artefact that runs without this repository",
+    "import": "turn a model in Hugging Face's form into an artefact: GPT-2, Llama, ViT",
     "serve": "answer HTTP requests from an artefact",
+    "arena": "compare models of any servers side by side on a page, vote, and rank them",
+    "keys": "who may ask a server what, and how much: add, list and revoke API keys",
     "batch": "vectors for every row of a table or folder from an artefact, exactly once",
     "generate": "continue a prompt from an artefact, or draw images from a run, in the shell",
     "report": "write report.html and report.json of a workdir",
 }
 # What to install where a verb meets a package that is absent.
 EXTRAS = {"quickstart": "curate,train,serve", "curate": "curate", "data": "curate",
-          "serve": "serve", "batch": "serve", "generate": "serve"}
+          "serve": "serve", "arena": "serve", "batch": "serve", "generate": "serve"}
 OURS = ("ssljax", "experiments", "data_pipelines")
 EXAMPLE = """example:
   ssljax quickstart                     about five minutes on two CPU cores
