@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ssljax import __version__
 from ssljax.core.errors import RequestError
 from ssljax.serve.app import say_failure, say_http_error, say_nothing, say_refusal
-from ssljax.serve.arena import round_routes, row_routes
+from ssljax.serve.arena import picture_routes, round_routes, row_routes
 from ssljax.serve.arena.contestants import find_contestants
 from ssljax.serve.arena.sessions import check_origin, cookie
 from ssljax.serve.arena.state import Arena, guarded
@@ -94,7 +94,8 @@ def routes(arena: Arena) -> list[BaseRoute]:
             Route("/arena/session", guarded(arena, sign_in), methods=["POST"]),
             Route("/arena/session", sign_out, methods=["DELETE"]),
             Route("/arena/state", guarded(arena, state)),
-            *round_routes.routes(arena), *row_routes.routes(arena)]
+            *(route for module in (round_routes, row_routes, picture_routes)
+              for route in module.routes(arena))]
 
 
 async def describe(arena: Arena, authorization: str) -> Mapping[str, Any]:
@@ -102,7 +103,8 @@ async def describe(arena: Arena, authorization: str) -> Mapping[str, Any]:
     found, silent = await find_contestants(arena.endpoints, authorization)
     return {"version": __version__, "keyless": arena.keyless,
             "keeps_votes": arena.votes is not None,
-            "contestants": [{"name": one.name, "kind": one.kind} for one in found],
+            "contestants": [{"name": one.name, "kind": one.kind, "reads": one.reads}
+                            for one in found],
             "silent": silent, "prompts": arena.prompts.all(),
             "datasets": [{"name": one.name, "images": one.images, **one.about}
                          for one in arena.datasets]}

@@ -46,7 +46,8 @@ class Contestant(NamedTuple):
     name:        shown, voted on and ranked
     endpoint:    where it is asked
     model:       what that calls it
-    kind:        "decoder" writes text, "encoder" takes an image
+    kind:        "decoder" writes text, "encoder" takes `reads`
+    reads:       media that an encoder takes: "image", "audio", "video"
     fingerprint: of all that decides its numbers, where it says so; stored with every vote
     """
 
@@ -55,6 +56,7 @@ class Contestant(NamedTuple):
     model: str
     kind: str = "decoder"
     fingerprint: str = ""
+    reads: tuple[str, ...] = ()
 
 
 def read_endpoint(text: str, *, key: str = "", allow_private: bool = False) -> Endpoint:
@@ -119,22 +121,26 @@ async def models_of(endpoint: Endpoint, authorization: str) -> list[Contestant] 
         if not model:
             return f"/v1/models answered {status} and names no model; add #MODEL to its URL."
         about = next((m for m in models if m["id"] == model), {})
-        return [Contestant(endpoint.name, endpoint, model, kind_of(about), mark_of(about))]
+        return [contestant(endpoint.name, endpoint, {**about, "id": model})]
     return own_models(endpoint, models)
 
 
 def own_models(endpoint: Endpoint, models: Sequence[Mapping[str, Any]]) -> list[Contestant]:
-    """Return a contestant for each version of each model of this server."""
-    ids = [m["id"] for m in models]
-    names = [m["id"] if ids.count(m["id"]) == 1 or "version" not in m
-             else f"{m['id']}@{m['version']}" for m in models]
-    return [Contestant(name, endpoint, name, kind_of(m), mark_of(m))
-            for name, m in zip(names, models, strict=True)]
+    """Return a contestant for each version of each model of this server.
+
+    Of a model with several versions its plain name is left out: what answers to it may change from
+    one request to the next.
+    """
+    several = {m["id"].rpartition("@")[0] for m in models}
+    return [contestant(m["id"], endpoint, m) for m in models if m["id"] not in several]
 
 
-def kind_of(about: Mapping[str, Any]) -> str:
-    """Return a model's kind; servers that tell none have language models."""
-    return "encoder" if about.get("kind") in ("encoder", "classifier") else "decoder"
+def contestant(name: str, endpoint: Endpoint, about: Mapping[str, Any]) -> Contestant:
+    """Return the contestant of a model object; servers that tell no kind have language models."""
+    reads = about.get("inputs")
+    media = tuple(str(m) for m in reads if m != "text") if isinstance(reads, list) else ()
+    kind = "decoder" if about.get("kind", "decoder") == "decoder" else "encoder"
+    return Contestant(name, endpoint, about["id"], kind, mark_of(about), media)
 
 
 def mark_of(about: Mapping[str, Any]) -> str:

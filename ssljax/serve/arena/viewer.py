@@ -29,7 +29,7 @@ class Query(NamedTuple):
 class Rows(NamedTuple):
     """Rows that were found.
 
-    rows: {"number", "kind": "text" | "image" | "other", "text", "facts": {name: value}, "dropped",
+    rows: {"number", "text", "facts": {name: value}, "image": whether there is one, "dropped",
           "detail", "step"} each, whatever is known of it
     next: the number to go on at; None after the last
     seen: rows that were looked at for it
@@ -40,19 +40,29 @@ class Rows(NamedTuple):
     seen: int
 
 
+class Picture(NamedTuple):
+    """An image among which neighbours are looked for: its row, its file's bytes, its class."""
+
+    row: int
+    data: bytes
+    label: str = ""
+
+
 class Dataset(NamedTuple):
     """A data set that can be looked at; its functions may take a second, and run in threads.
 
-    name:  of it
-    about: plain data for the page: "version", "read", "kept", "dropped": {reason: rows}, "splits":
-           {name: {"documents", ...}}, "note"
-    find:  (query) -> rows
-    image: (row number) -> bytes of an image file, None if that row has none
-    images: rows that have an image, the first ones of it
+    name:     of it
+    about:    plain data for the page: "version", "read", "kept", "dropped": {reason: rows},
+              "splits": {name: {"documents", ...}}, "note"
+    find:     (query) -> rows
+    image:    (row number) -> bytes of an image file, None if that row has none
+    pictures: (count) -> its first images, at most so many
+    images:   how many it has
     """
 
     name: str
     about: Mapping[str, Any]
     find: Callable[[Query], Rows]
     image: Callable[[int], bytes | None]
+    pictures: Callable[[int], list[Picture]]
     images: int = 0
