@@ -9,6 +9,7 @@ from ssljax.core.types import Model, PyTree
 from ssljax.export.artefact import Contents
 from ssljax.export.golden import golden_answers
 from ssljax.export.recipe import lower
+from ssljax.nn.transformer import unstacked
 
 # From the manifest's own part to more files: config.json, the model card.
 Documents = Callable[[Mapping[str, Any]], Mapping[str, bytes]]
@@ -33,12 +34,14 @@ def decoder_contents(model: Model, weights: PyTree, about: Mapping[str, Any], te
 
     Args:
         model: the network.
-        weights: {"params": ...}, on the host, as they are to be stored.
+        weights: {"params": ...}, on the host, as they are to be stored, but for stacks of layers:
+            each layer has arrays of its own.
         about: name and origin.
         text: its tokenizer.
         documents: more files.
     """
     tokenizer = text.tokenizer
+    weights = {**weights, "params": unstacked(weights["params"])}
     programs = lower(model, weights, {"kind": "decoder"})
     logits, inputs = programs["score"].outputs["logits"], programs["decode"].inputs
     about = {**about, "kind": "decoder", "max_context": text.context,

@@ -4,8 +4,9 @@ The block of Llama (Touvron et al. 2023, https://arxiv.org/abs/2302.13971) with 
 GPT-2, and by options the rest of GPT-2 (LayerNorm, GELU, biases, learned positions). Reads tokens
 i32 [B, L], and optionally positions and segment_ids i32 [B, L] of packed documents; returns
 sequence [B, L, D] and logits f32 [B, L, V] (training: the table [V, D] in their place), and with a
-cache the new cache. With experts it is a mixture of experts (nn/moe.py): losses "balance" and "z",
-and the router's metrics.
+cache the new cache (in pages where `table` i32 [B, N] is given, nn/paged.py). With `last` i32 [B]
+logits are only those at that place of each row, [B, 1, V]. With experts it is a mixture of experts
+(nn/moe.py): losses "balance" and "z", and the router's metrics.
 """
 
 from collections.abc import Mapping
@@ -47,7 +48,8 @@ class GPT(nn.Module):
     @nn.compact
     def __call__(self, inputs: Inputs, cache: PyTree | None, train: bool = False) -> Outputs:
         """Return sequence, cache, and logits (training: the table) of inputs["tokens"] [B, L]."""
-        inputs = {n: shard(x, BATCH, "context") for n, x in inputs.items()}
+        last = inputs.get("last")
+        inputs = {n: shard(x, BATCH, "context") for n, x in inputs.items() if n != "last"}
         tokens = inputs["tokens"]
         positions = inputs.get("positions")
         if positions is None:
@@ -59,7 +61,8 @@ class GPT(nn.Module):
                                 (self.table_rows, self.width))
             x += take(places, positions, out=(BATCH, "context", None))
         decoder = Transformer(**self.transformer, causal=True, name="decoder")
-        x, cache, routing, _ = decoder(x, positions, inputs.get("segment_ids"), cache)
+        x, cache, routing, _ = decoder(x, positions, inputs.get("segment_ids"), cache,
+                                       table=inputs.get("table"))
         outputs = {"sequence": x, "cache": cache, "stats": {},
                    "losses": routing_losses(routing, decoder.depth),
                    "metrics": routing_metrics(routing)}
@@ -69,6 +72,8 @@ class GPT(nn.Module):
         head = table * self.logit_scale if self.logit_scale != 1 else table
         if train:
             return {"table": head, **outputs}
+        if last is not None:
+            x = jnp.take_along_axis(x, last[:, None, None], axis=1)
         logits = project("BLD,VD->BLV", x, head, out=(BATCH, "context", "tensor"))
         return {"logits": logits.astype(jnp.float32), **outputs}
 

@@ -17,11 +17,12 @@ from ssljax.core.local import local
 from ssljax.core.sharding import BATCH, axis_size, shard
 from ssljax.nn.blockwise import blockwise_attention, causal_blocks
 from ssljax.nn.matmul import Matmul, project
+from ssljax.nn.paged import paged_attention, write_pages
 from ssljax.nn.remat import named
 from ssljax.nn.ring import ring_attention
 from ssljax.nn.rope import rotate
 
-Cache = dict[str, jax.Array]      # "k", "v": [B, T, H, K]
+Cache = dict[str, jax.Array]      # "k", "v": [B, T, H, K]; with a table, pages (nn/paged.py)
 Attention = Literal["auto", "xla", "cudnn", "splash", "ring"]
 QKV = (BATCH, "context", "tensor", None)
 KEYS = (BATCH, None, "tensor", None)          # gathered over context
@@ -221,14 +222,15 @@ def cached_mask(positions: jax.Array, length: int) -> jax.Array:
     return (jnp.arange(length) <= positions[:, :, None])[:, None]
 
 
-def project_qkv(x: jax.Array, w_qkv: jax.Array, matmul: Matmul) -> list[jax.Array]:
-    """Return queries, keys and values [B, L, H, K] of x [B, L, D].
+def project_qkv(x: jax.Array, w_qkv: jax.Array, matmul: Matmul, *,
+                parts: bool) -> list[jax.Array]:
+    """Return queries, keys and values [B, L, H, K] of x [B, L, D], by one product or `parts`.
 
-    One product is best on accelerators. On one CPU three are: the gradient of the split would be a
+    One product is best on accelerators, and where no gradient is wanted: parts of the weight are
+    copied out of it. For training on one CPU three are: the gradient of the split would be a
     concatenation of three activations, which cost as much as a tenth of the product.
     """
-    alone = jax.sharding.get_abstract_mesh().empty and platform() == "cpu"
-    if alone:
+    if parts:
         return [project("BLD,DHK->BLHK", x, w[:, 0], out=QKV, matmul=matmul)
                 for w in jnp.split(w_qkv, 3, axis=1)]
     qkv = project("BLD,DSHK->BLSHK", x, w_qkv, out=(BATCH, "context", None, "tensor", None),
@@ -250,7 +252,8 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, positions: jax.Array | None, segment_ids: jax.Array | None,
-                 cache: Cache | None) -> tuple[jax.Array, Cache | None]:
+                 cache: Cache | None, table: jax.Array | None = None,
+                 ) -> tuple[jax.Array, Cache | None]:
         """Attend within x [B, L, D].
 
         Args:
@@ -258,6 +261,7 @@ class SelfAttention(nn.Module):
             positions: int32 [B, L]; where rotary positions or the cache need them.
             segment_ids: int32 [B, L] of packed documents.
             cache: keys and values so far; the new ones are written into it.
+            table: int32 [B, N] of a cache in pages.
 
         Returns:
             [B, L, D] and the new cache.
@@ -267,7 +271,8 @@ class SelfAttention(nn.Module):
         w_qkv = self.param("w_qkv", nn.initializers.lecun_normal(0, (1, 2, 3)), (d, 3, h, k))
         w_out = self.param("w_out", nn.initializers.variance_scaling(
             self.out_scale, "fan_in", "truncated_normal", (0, 1), 2), (h, k, d))
-        q, key, value = project_qkv(x, w_qkv, self.matmul)
+        alone = jax.sharding.get_abstract_mesh().empty and platform() == "cpu"
+        q, key, value = project_qkv(x, w_qkv, self.matmul, parts=alone and table is None)
         if self.bias:
             b_qkv = self.param("b_qkv", nn.initializers.zeros, (3, h, k))
             q, key, value = (t + b for t, b in zip((q, key, value), b_qkv, strict=True))
@@ -277,11 +282,15 @@ class SelfAttention(nn.Module):
         if self.query_scale != 1:
             q = q * self.query_scale
         mask = None
-        if cache is not None:
-            cache = write_cache(cache, key, value, positions)
-            key, value = (cache[n].astype(q.dtype) for n in ("k", "v"))
-            mask, segment_ids = cached_mask(positions, key.shape[1]), None
-        y = named(attend(q, key, value, causal=self.causal, segment_ids=segment_ids, mask=mask,
-                         kind=self.attention), "attention")
+        if table is not None:
+            cache = write_pages(cache, key, value, positions, table)
+            y = paged_attention(q, cache, table, positions)
+        else:
+            if cache is not None:
+                cache = write_cache(cache, key, value, positions)
+                key, value = (cache[n].astype(q.dtype) for n in ("k", "v"))
+                mask, segment_ids = cached_mask(positions, key.shape[1]), None
+            y = named(attend(q, key, value, causal=self.causal, segment_ids=segment_ids, mask=mask,
+                             kind=self.attention), "attention")
         y = project("BLHK,HKD->BLD", y, w_out, out=(BATCH, "context", None), matmul=self.matmul)
         return y + self.param("b_out", nn.initializers.zeros, (d,)) if self.bias else y, cache

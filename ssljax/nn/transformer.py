@@ -4,6 +4,7 @@ Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; pre-norm as in Xiong et a
 https://arxiv.org/abs/2002.04745. Every weight of the blocks has the layer as its first axis.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -23,7 +24,7 @@ from ssljax.nn.remat import Remat, rematerialised
 Layers = Literal["auto", "scan", "unroll"]
 # Beyond this depth, compiling every block takes longer than it saves in most runs.
 UNROLL_DEPTH = 16
-# positions int32 [B, L] or float32 [B, L, 2], segment_ids int32 [B, L]
+# positions int32 [B, L] or float32 [B, L, 2], segment_ids int32 [B, L], table int32 [B, N]
 Rows = dict[str, jax.Array]
 
 
@@ -79,7 +80,8 @@ class Block(nn.Module):
                                   self.attention_bias, name="attention")
         norm = NORMS[self.norm]
         y, cache = attention(norm(self.norm_epsilon, name="norm_attention")(x),
-                             rows.get("positions"), rows.get("segment_ids"), cache)
+                             rows.get("positions"), rows.get("segment_ids"), cache,
+                             rows.get("table"))
         x += self.summand("attention", y, drop)
         y = norm(self.norm_epsilon, name="norm_mlp")(x)
         if not self.experts:
@@ -140,10 +142,12 @@ class Transformer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, positions: jax.Array | None = None,
                  segment_ids: jax.Array | None = None, cache: Cache | None = None,
-                 key: jax.Array | None = None,
+                 key: jax.Array | None = None, table: jax.Array | None = None,
                  ) -> tuple[jax.Array, Cache | None, Routing, jax.Array | None]:
         """Map x [B, L, D] to [B, L, D], the cache (k, v [depth, B, T, H, K]) to the new one.
 
+        With a `table` the cache is in pages (nn/paged.py). Blocks may also be given one by one
+        (`unstacked`); then so is the cache.
         The third result is {} or the sums over all layers of nn.moe.routing_sums, the fourth
         [collect, B, L, D], what the mlps of the last `collect` blocks return, if any.
         """
@@ -151,14 +155,15 @@ class Transformer(nn.Module):
                       1 / (2 * self.depth), self.causal, self.attention, self.experts,
                       self.experts_per_token, self.matmul, self.query_scale,
                       self.layer_scale, self.attention_bias, self.norm_epsilon, parent=None)
-        rows = {"positions": positions, "segment_ids": segment_ids}
+        rows = {"positions": positions, "segment_ids": segment_ids, "table": table}
         rows = {name: row for name, row in rows.items() if row is not None}
 
         def init(key: jax.Array) -> Any:
             one = lambda key: block.init(key, x, rows, None)["params"]  # noqa: E731
             return jax.lax.map(one, jax.random.split(key, self.depth))
 
-        weights = self.param("blocks", init)
+        given = self.get_variable("params", "blocks", {})
+        weights = given if "0" in given else self.param("blocks", init)
         if not self.is_initializing():
             x, cache, routing, kept = self.run(block, weights, x, rows, cache, self.drops(key))
         else:
@@ -180,6 +185,9 @@ class Transformer(nn.Module):
             x, cache, routing, y = block.apply({"params": weights}, x, rows, cache, drop)
             return x, (cache, routing, y if self.collect else None)
 
+        if "0" in weights:
+            x, cache, routing, ys = one_by_one(one, weights, x, rows, cache, drops)
+            return x, cache, routing, None if ys is None else ys[-self.collect:]
         unrolled = is_unrolled(self.layers, self.depth, self.remat)
         one = rematerialised(one, self.remat, unrolled)
 
@@ -200,6 +208,38 @@ class Transformer(nn.Module):
                               microbatches=self.pipeline_microbatches,
                               repeats=self.pipeline_repeats)
         return x, None, routing, None
+
+
+def one_by_one(block: Callable[..., tuple[jax.Array, Any]], weights: Any, x: jax.Array,
+               rows: Rows, cache: Any, drops: Drop | None,
+               ) -> tuple[jax.Array, Any, Routing, jax.Array | None]:
+    """Send x through blocks that have arrays of their own."""
+    caches, routings, kept = {}, [], []
+    for i in range(len(weights)):
+        layer = weights[str(i)], cache and cache[str(i)], jax.tree.map(lambda d, i=i: d[i], drops)
+        x, (caches[str(i)], routing, y) = block(x, layer, rows)
+        routings.append(routing)
+        kept.append(y)
+    routing = jax.tree.map(lambda *parts: sum(parts), *routings)
+    ys = None if kept[0] is None else jnp.stack(kept)
+    return x, caches if cache is not None else None, routing, ys
+
+
+def unstacked(params: Any) -> Any:
+    """Return params, nested dicts, with the blocks of each transformer as {"0": ..., "1": ...}.
+
+    For inference: a product with a part of a stack copies it first, as much memory traffic again
+    as a step of decoding has.
+    """
+    def apart(name: str, node: Any) -> Any:
+        if not isinstance(node, Mapping):
+            return node
+        if name != "blocks" or "0" in node:
+            return {key: apart(key, child) for key, child in node.items()}
+        depth = jax.tree.leaves(node)[0].shape[0]
+        return {str(i): jax.tree.map(lambda leaf, i=i: leaf[i], node) for i in range(depth)}
+
+    return apart("", params)
 
 
 def is_unrolled(layers: Layers, depth: int, remat: Remat) -> bool:

@@ -1,10 +1,14 @@
-"""What runs on the accelerator: prefill a prompt, put it in a slot, decode all slots, score a text.
+"""What runs on the accelerator: read a chunk of a prompt, decode all slots, score a text.
 
-The slots share one cache of fixed shape. One compiled program decodes them all, busy or not, so a
-row's numbers do not depend on who its neighbours are: the same request gives the same text at any
-load. A prompt is read in a row of its own, in a bucket of a power of two tokens (one program a
-bucket), and then copied into its slot. Right padding is harmless: what a pad wrote at its position
-is overwritten by the token that comes there before any query looks at it.
+The rows of all slots share a cache in pages. One compiled program decodes them all, busy or not,
+so a row's numbers do not depend on who its neighbours are: the same request gives the same text at
+any load. A prompt is read in chunks that begin at multiples of a fixed size, the last of them in a
+bucket of a power of two tokens (one program a bucket): how it is read follows from the prompt
+alone. Right padding is harmless: what a pad wrote at its position is overwritten by the token that
+comes there before any query looks at it, and what has no page goes to page 0, which nobody reads.
+
+With several row buckets, decoding takes the smallest that holds the busy rows. Products of other
+shapes round differently, so numbers then depend on the load.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,114 +22,177 @@ import numpy as np
 from ssljax.core.errors import ServeError
 from ssljax.core.tree import unflatten
 from ssljax.serve.artefact import Artefact, Function
+from ssljax.serve.fingerprint import fingerprint, ingredients
 from ssljax.serve.jobs import Job, Scored
-from ssljax.serve.rows import Rows, idle_rows, make_row
+from ssljax.serve.layout import Layout, make_layout, powers
+from ssljax.serve.rows import Rows, advance, idle_rows, make_row
 from ssljax.serve.sampling import Drawn, draw, judge
 
-SMALLEST_BUCKET = 32             # a shorter prompt costs about as much, and each bucket a compile
+ENDS = 8              # tokens that end a row on the device; of more, the host finds the others
+NO_TOKEN = -1
 
 Cache = Any
+Steps = list[list[Scored]]           # [step][row]
+
+
+class Turn(NamedTuple):
+    """What decoding needs beside the cache, of the rows of one bucket.
+
+    rows:  settings and state
+    table: i32 [B, N], pages of each row
+    left:  i32 [B], tokens it may still generate; 0 for rows that are idle
+    ends:  i32 [B, ENDS], tokens after which it is done, NO_TOKEN after the last
+    """
+
+    rows: Rows
+    table: np.ndarray
+    left: np.ndarray
+    ends: np.ndarray
 
 
 class Device(NamedTuple):
     """The accelerator's side of an engine, called from one thread.
 
-    slots, context: rows and entries a row of the shared cache
-    new_cache: () -> an empty cache
-    new_rows:  () -> idle rows
-    make_row:  (job) -> its row, before its first token
-    prefill:   (prompt, row) -> (the first token, the row's cache)
-    insert:    (cache, row's cache, slot) -> cache; consumes the first
-    decode:    (cache, rows) -> (cache, one token a slot); consumes the cache
-    score:     (prompt) -> every token of the prompt after the first, judged
-    warm_up:   () -> None; compiles all but score, which few requests need: the first of a bucket
-               waits for its compilation, and so do the running streams
+    layout:      sizes
+    end:         token that ends a text
+    fingerprint: of all that decides the numbers
+    new_cache:   () -> an empty cache
+    new_rows:    () -> idle rows, one a slot
+    make_row:    (job) -> its row, before its first token
+    read:        (cache, tokens of a chunk, where it starts, pages [N]) -> (cache, logits [1, ids]
+                 after its last token); consumes the cache
+    first:       (logits, row) -> the first token
+    decode:      (cache, turn, most steps) -> (cache, tokens of every step that was done); rows stop
+                 at their end, and all stop when the last row has. Consumes the cache
+    score:       (prompt) -> every token of the prompt after the first, judged
+    warm_up:     () -> None; compiles all but score, which few requests need: the first of a bucket
+                 waits for its compilation, and so do the running streams
     """
 
-    slots: int
-    context: int
+    layout: Layout
+    end: int
+    fingerprint: str
     new_cache: Callable[[], Cache]
     new_rows: Callable[[], Rows]
     make_row: Callable[[Job], Rows]
-    prefill: Callable[[Sequence[int], Rows], tuple[Scored, Cache]]
-    insert: Callable[[Cache, Cache, int], Cache]
-    decode: Callable[[Cache, Rows], tuple[Cache, list[Scored]]]
+    read: Callable[[Cache, Sequence[int], int, np.ndarray], tuple[Cache, jax.Array]]
+    first: Callable[[jax.Array, Rows], Scored]
+    decode: Callable[[Cache, Turn, int], tuple[Cache, Steps]]
     score: Callable[[Sequence[int]], list[Scored]]
     warm_up: Callable[[], None]
 
 
-def make_device(artefact: Artefact, *, slots: int) -> Device:
+def make_device(artefact: Artefact, *, slots: int, **options: Any) -> Device:
     """Return the device functions of a decoder.
 
     Args:
         artefact: from load_artefact.
-        slots: requests that decode together; the cache takes their number times its row.
+        slots: requests that decode together.
+        options: of make_layout.
 
     Raises:
-        ServeError: the artefact is no decoder.
+        ServeError: the artefact is no decoder, or the sizes do not fit each other.
     """
     if artefact.manifest["kind"] != "decoder":
         raise ServeError(f"{artefact.path} is an {artefact.manifest['kind']}: it has no text to "
                          "complete. `ssljax serve` and `ssljax generate` take decoders.")
     context, ids = artefact.manifest["max_context"], artefact.tokenizer.vocab_size
-    cache_spec = unflatten({name.removeprefix("cache/"): spec for name, spec
-                            in artefact.manifest["functions"]["decode"]["inputs"].items()
-                            if name.startswith("cache/")})
-
-    def empty(rows: int, length: int) -> Cache:
-        return jax.tree.map(lambda leaf: zeros(leaf, rows, length), cache_spec, is_leaf=is_spec)
-
-    prefill = jax.jit(prefill_program(artefact.functions["prefill"], empty, ids))
+    layout = make_layout(slots, context, **options)
+    weights, functions = artefact.weights, artefact.functions
+    spec = cache_spec(artefact)
+    read = jax.jit(read_program(functions["prefill"], ids), donate_argnums=1)
     first = jax.jit(draw)            # apart from prefill, which is compiled for every bucket
-    decode = jax.jit(decode_program(artefact.functions["decode"], ids), donate_argnums=1)
-    score = jax.jit(score_program(artefact.functions["score"], ids))
-    insert = jax.jit(insert_program(cache_spec), donate_argnums=0)
+    decode = jax.jit(decode_program(functions["decode"], ids, layout.steps), donate_argnums=1)
+    score = jax.jit(score_program(functions["score"], ids))
 
-    new_rows = partial(idle_rows, slots, vocab=ids, context=context)
+    def new_cache() -> Cache:
+        return jax.tree.map(lambda leaf: zeros(leaf, layout), spec, is_leaf=is_spec)
 
-    def run_prefill(prompt: Sequence[int], row: Rows) -> tuple[Scored, Cache]:
-        last = np.asarray([len(prompt) - 1], np.int32)
-        logits, cache = prefill(artefact.weights, padded(prompt, context), last)
-        return to_host(first(logits, row), row.report)[0], cache
+    def run_read(cache: Cache, tokens: Sequence[int], start: int,
+                 table: np.ndarray) -> tuple[Cache, jax.Array]:
+        return read(weights, cache, padded(tokens, layout.buckets), np.full(1, start, np.int32),
+                    np.full(1, len(tokens) - 1, np.int32), table[None])
 
-    def run_decode(cache: Cache, rows: Rows) -> tuple[Cache, list[Scored]]:
-        cache, drawn = decode(artefact.weights, cache, rows)
-        return cache, to_host(drawn, rows.report)
+    def run_first(logits: jax.Array, row: Rows) -> Scored:
+        return to_host(first(logits, row), row.report)[0]
+
+    def run_decode(cache: Cache, turn: Turn, steps: int) -> tuple[Cache, Steps]:
+        cache, done, drawn = decode(weights, cache, *turn, np.int32(steps))
+        drawn = jax.device_get(drawn)
+        return cache, [to_host(jax.tree.map(lambda x, n=n: x[n], drawn), turn.rows.report)
+                       for n in range(int(done))]
 
     def run_score(prompt: Sequence[int]) -> list[Scored]:
-        drawn = score(artefact.weights, padded(prompt, context))
+        drawn = score(weights, padded(prompt, powers(context)))
         return to_host(drawn, [True] * (len(prompt) - 1))
 
     def warm_up() -> None:
-        cache = empty(slots, context)
-        for length in buckets(context):
-            _, row = run_prefill([0] * length, idle_rows(1, vocab=ids, context=context))
-            cache = insert(cache, row, 0)
-        run_decode(cache, new_rows())
+        cache, table = new_cache(), np.zeros(layout.table, np.int32)
+        for length in layout.buckets:
+            cache, logits = run_read(cache, [0] * length, 0, table)
+        run_first(logits, idle_rows(1, vocab=ids, context=context))
+        for rows in layout.rows:
+            idle = idle_rows(rows, vocab=ids, context=context)
+            cache, _ = run_decode(cache, new_turn(idle, layout), 1)
 
-    return Device(slots, context, lambda: empty(slots, context), new_rows,
-                  partial(make_row, vocab=ids, context=context), run_prefill, insert, run_decode,
+    return Device(layout, artefact.tokenizer.end_of_text,
+                  fingerprint(ingredients(artefact, layout)), new_cache,
+                  partial(idle_rows, slots, vocab=ids, context=context),
+                  partial(make_row, vocab=ids, context=context), run_read, run_first, run_decode,
                   run_score, warm_up)
 
 
-def prefill_program(function: Function, empty: Callable[[int, int], Cache],
-                    ids: int) -> Callable[..., Any]:
-    """Return (weights, tokens [1, L], last [1]) -> (logits [1, ids], cache of L entries).
+def new_turn(rows: Rows, layout: Layout) -> Turn:
+    """Return a turn of idle `rows`."""
+    count = len(rows.token)
+    return Turn(rows, np.zeros((count, layout.table), np.int32), np.zeros(count, np.int32),
+                np.full((count, ENDS), NO_TOKEN, np.int32))
+
+
+def read_program(function: Function, ids: int) -> Callable[..., Any]:
+    """Return (weights, cache, tokens [1, L], start [1], last [1], table) -> (cache, logits).
 
     Logits past the tokenizer's `ids` belong to rows that only pad the table: never drawn.
     """
-    def call(weights: Any, tokens: jax.Array, last: jax.Array) -> tuple[jax.Array, Cache]:
-        out = function(weights, {"tokens": tokens, "last": last, "cache": empty(*tokens.shape)})
-        return out["logits"][:, :ids], out["cache"]
+    def call(weights: Any, cache: Cache, tokens: jax.Array, start: jax.Array, last: jax.Array,
+             table: jax.Array) -> tuple[Cache, jax.Array]:
+        out = function(weights, {"tokens": tokens, "start": start, "last": last, "table": table,
+                                 "cache": cache})
+        return out["cache"], out["logits"][:, :ids]
 
     return call
 
 
-def decode_program(function: Function, ids: int) -> Callable[..., Any]:
-    """Return (weights, cache, rows) -> (cache, drawn)."""
-    def call(weights: Any, cache: Cache, rows: Rows) -> tuple[Cache, Drawn]:
-        out = function(weights, {"token": rows.token, "position": rows.position, "cache": cache})
-        return out["cache"], draw(out["logits"][:, :ids], rows)
+def decode_program(function: Function, ids: int, most: int) -> Callable[..., Any]:
+    """Return (weights, cache, *turn, steps) -> (cache, steps done, drawn [most, B]).
+
+    A loop whose number of turns is an argument: the same code whatever that number, so the numbers
+    are the same too.
+    """
+    def call(weights: Any, cache: Cache, rows: Rows, table: jax.Array, left: jax.Array,
+             ends: jax.Array, steps: jax.Array) -> tuple[Cache, jax.Array, Drawn]:
+        def more(carry: tuple[Any, ...]) -> jax.Array:
+            done, _, _, left, _ = carry
+            return (done < steps) & jnp.any(left > 0)
+
+        def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            done, cache, rows, left, drawn = carry
+            live = left > 0                   # others write to page 0
+            out = function(weights, {
+                "token": rows.token, "position": jnp.where(live, rows.position, 0),
+                "table": jnp.where(live[:, None], table, 0), "cache": cache})
+            new = draw(out["logits"][:, :ids], rows)
+            ended = jnp.any(new.token[:, None] == ends, axis=1)
+            drawn = jax.tree.map(lambda all, one: all.at[done].set(one), drawn, new)
+            return (done + 1, out["cache"], advance(rows, new.token),
+                    jnp.where(live & ~ended, left - 1, 0), drawn)
+
+        logits = jax.ShapeDtypeStruct((table.shape[0], ids), jnp.float32)
+        drawn = jax.tree.map(lambda x: jnp.zeros((most, *x.shape), x.dtype),
+                             jax.eval_shape(draw, logits, rows))
+        start = (jnp.int32(0), cache, jax.tree.map(jnp.asarray, rows), left, drawn)
+        done, cache, _, _, drawn = jax.lax.while_loop(more, step, start)
+        return cache, done, drawn
 
     return call
 
@@ -139,16 +206,11 @@ def score_program(function: Function, ids: int) -> Callable[..., Any]:
     return call
 
 
-def insert_program(cache_spec: Any) -> Callable[[Cache, Cache, int], Cache]:
-    """Return (cache, cache of one row, slot) -> cache with the row's entries in that slot."""
-    def call(cache: Cache, row: Cache, slot: int) -> Cache:
-        def put(spec: dict[str, Any], whole: jax.Array, part: jax.Array) -> jax.Array:
-            start = [slot if size == "b" else 0 for size in spec["shape"]]
-            return jax.lax.dynamic_update_slice(whole, part, start)
-
-        return jax.tree.map(put, cache_spec, cache, row, is_leaf=is_spec)
-
-    return call
+def cache_spec(artefact: Artefact) -> Any:
+    """Return what the manifest says of the cache: nested dicts of shape and dtype."""
+    inputs = artefact.manifest["functions"]["decode"]["inputs"]
+    return unflatten({name.removeprefix("cache/"): spec for name, spec in inputs.items()
+                      if name.startswith("cache/")})
 
 
 def is_spec(node: Any) -> bool:
@@ -156,26 +218,17 @@ def is_spec(node: Any) -> bool:
     return isinstance(node.get("shape"), list)
 
 
-def zeros(spec: dict[str, Any], rows: int, length: int) -> jax.Array:
-    """Return the empty array that `spec` describes, for b rows of t entries."""
-    sizes = {"b": rows, "t": length}
+def zeros(spec: dict[str, Any], layout: Layout) -> jax.Array:
+    """Return the empty array that `spec` describes: m pages of p tokens, page 0 besides."""
+    sizes = {"m": layout.pages + 1, "p": layout.page}
     return jnp.zeros([sizes.get(n, n) for n in spec["shape"]], spec["dtype"])
 
 
-def buckets(context: int) -> list[int]:
-    """Return the lengths that prompts are padded to: powers of two, and the context itself."""
-    powers = [SMALLEST_BUCKET]
-    while powers[-1] < context:
-        powers.append(2 * powers[-1])
-    return [*powers[:-1], context]
-
-
-def padded(prompt: Sequence[int], context: int) -> np.ndarray:
-    """Return `prompt` as int32 [1, L] in the smallest bucket that holds it."""
-    length = next(n for n in buckets(context) if n >= len(prompt))
-    tokens = np.zeros((1, length), np.int32)
-    tokens[0, :len(prompt)] = prompt
-    return tokens
+def padded(tokens: Sequence[int], buckets: Sequence[int]) -> np.ndarray:
+    """Return `tokens` as int32 [1, L] in the smallest bucket that holds them."""
+    row = np.zeros((1, next(n for n in buckets if n >= len(tokens))), np.int32)
+    row[0, :len(tokens)] = tokens
+    return row
 
 
 def to_host(drawn: Drawn, report: Sequence[bool]) -> list[Scored]:

@@ -1,26 +1,36 @@
-"""Continuous batching: one thread owns the device; requests join and leave between decode steps.
+"""Continuous batching: one thread owns the device; requests join and leave between its turns.
 
-The interface of JetStream's engine (prefill, insert, generate over slots) fits fixed shapes:
-https://github.com/AI-Hypercomputer/JetStream. Between two steps at most one prompt is read, so the
-running streams pause for one prefill at most.
+A request waits until a slot and all the pages it may need are free (serve/pages.py), is read chunk
+by chunk and decoded with the others (serve/turns.py). Slots over a cache that lives on the device
+are the interface of JetStream's engine, https://github.com/AI-Hypercomputer/JetStream.
 """
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 from absl import logging
 
-from ssljax.core.errors import RequestError
 from ssljax.core.tokenizer import Tokenizer
-from ssljax.serve.device import Cache, Device
+from ssljax.serve.device import Device
 from ssljax.serve.guides import Guide, make_guides
-from ssljax.serve.jobs import Job, Piece, Scored
-from ssljax.serve.rows import Rows, write_allowed, write_idle, write_row, write_token
-from ssljax.serve.scheduler import Running, admit, empty_plan, enqueue, remove, running
-from ssljax.serve.text import make_feed, opening
+from ssljax.serve.jobs import Job, Piece
+from ssljax.serve.layout import pages_of
+from ssljax.serve.pages import Held, PageCounts, make_pages, prefix_keys
+from ssljax.serve.scheduler import (
+    Rules,
+    Ticket,
+    admit,
+    empty_plan,
+    enqueue,
+    expire,
+    remove,
+    running,
+)
+from ssljax.serve.text import make_feed
+from ssljax.serve.turns import Desk, Stream, run_device
 
 Deliver = Callable[[Piece], None]      # called from the engine's thread; must not block
 Cancel = Callable[[], None]
@@ -31,19 +41,21 @@ class StoppedError(Exception):
 
 
 class Load(NamedTuple):
-    """Requests that wait, slots in use, slots in all, and whether the engine lives."""
+    """Requests that wait, slots in use, slots in all, whether the engine lives, and its pages."""
 
     waiting: int
     busy: int
     slots: int
     alive: bool
+    pages: PageCounts
 
 
 class Engine(NamedTuple):
     """A running engine.
 
-    submit: jobs, each with its receiver -> cancel, which ends them all. QueueFullError if there is
-            no room for all of them, StoppedError once the engine has stopped
+    submit: jobs of one caller, each with its receiver -> cancel, which ends them all.
+            QueueFullError if there is no room for all of them, RequestError if a grammar cannot be
+            followed, StoppedError once the engine has stopped
     load:   how busy it is now
     close:  stop the thread; what still runs ends with an error
     """
@@ -53,31 +65,26 @@ class Engine(NamedTuple):
     close: Callable[[], None]
 
 
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """A job in the engine, compared by identity: two equal requests are still two.
-
-    feed: the next token -> the piece it completes
-    guide: says which tokens may come next, where the job has a grammar
-    send: deliver a piece, free the slot if it is the last; say whether more may come
-    """
-
-    job: Job
-    feed: Callable[[Scored], Piece]
-    guide: Guide | None
-    send: Callable[[Piece], bool]
-
-
-def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int) -> Engine:
+def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int, tokens: float = math.inf,
+                 share: float = 1.0, reserve: int = 0,
+                 waited: Callable[[float], None] = lambda seconds: None) -> Engine:
     """Start the thread that serves `device`.
 
     Args:
         device: from make_device; used by the new thread only.
         tokenizer: of the model.
         queue: requests that may wait for a slot.
+        tokens: of prompts and answers that may wait.
+        share: fraction of the queue that one caller may take.
+        reserve: slots that one caller cannot take alone; all but one at most.
+        waited: told how many seconds each request waited for its slot; must not block.
     """
-    changed, guides = threading.Condition(), make_guides(tokenizer)
-    plan, stopping = empty_plan(device.slots), False
+    rules = Rules(queue, tokens, share, min(reserve, device.layout.slots - 1))
+    changed, guides, layout = threading.Condition(), make_guides(tokenizer), device.layout
+    plan, stopping = empty_plan(layout.slots), False
+    pages = make_pages(1, layout.pages, per_chunk=layout.chunk // layout.page)
+    holding: dict[Stream, Held] = {}
+    since: dict[Stream, float] = {}
 
     def submit(jobs: Iterable[tuple[Job, Deliver]]) -> Cancel:
         nonlocal plan
@@ -87,7 +94,8 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int) -> Engine:
         with changed:
             if stopping:
                 raise StoppedError("The engine has stopped.")
-            plan = enqueue(plan, streams, queue)
+            plan = enqueue(plan, tuple(ticket_of(stream) for stream in streams), rules)
+            since.update(dict.fromkeys(streams, time.monotonic()))
             changed.notify()
         return lambda: release(*streams)
 
@@ -95,10 +103,16 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int) -> Engine:
         nonlocal plan
         with changed:
             for stream in streams:
-                plan = remove(plan, stream)
+                plan = remove(plan, stream, now=time.monotonic())
+                since.pop(stream, None)
+                # What the device still writes there is over before another can be given them.
+                if (held := holding.pop(stream, None)) is not None:
+                    pages.free(held)
 
     def load() -> Load:
-        return Load(len(plan.waiting), len(running(plan)), device.slots, thread.is_alive())
+        with changed:
+            return Load(len(plan.waiting), len(running(plan)), layout.slots, thread.is_alive(),
+                        pages.counts())
 
     def close() -> None:
         nonlocal stopping
@@ -107,18 +121,45 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int) -> Engine:
             changed.notify()
         thread.join()
 
-    def admit_next() -> tuple[int, Stream] | None:
-        """Wait until there is something to do; return the (slot, stream) that joins, if any."""
+    def join() -> list[tuple[int, Stream, Held]]:
         nonlocal plan
         with changed:
-            changed.wait_for(lambda: stopping or plan.waiting or running(plan))
-            plan, admitted = admit(plan)
-            return admitted
+            changed.wait_for(lambda: stopping or plan.lines or running(plan))
+            now, joined = time.monotonic(), []
+            plan, late = expire(plan, now)
+            while not stopping:
+                after, admitted = admit(plan, rules, now=now)
+                held = admitted and take(admitted[1].job)
+                # Whoever is next waits for its pages; letting smaller ones past could starve it.
+                if held is None:
+                    break
+                plan, (slot, stream) = after, admitted
+                holding[stream] = held
+                waited(now - since.pop(stream, now))
+                joined.append((slot, stream, held))
+        for stream in late:
+            stream.send(Piece(error="All slots were busy for as long as the request would wait. "
+                                    "Try again later.", status=503, code="deadline_exceeded"))
+        return joined
+
+    def take(job: Job) -> Held | None:
+        return pages.take(prefix_keys(job.prompt, layout.chunk, device.fingerprint),
+                          pages_of(len(job.prompt) + job.max_tokens, layout))
+
+    def keep(stream: Stream, chunk: int) -> None:
+        with changed:
+            if stream in holding:            # else its pages may be another's by now
+                pages.keep(holding[stream], chunk)
+
+    def forget() -> None:
+        with changed:
+            pages.forget()
 
     def serve() -> None:
         try:
-            run_device(device, tokenizer, admit_next=admit_next, streams=lambda: running(plan),
-                       stopping=lambda: stopping)
+            run_device(device, tokenizer, Desk(
+                join, lambda: dict(running(plan)), lambda: bool(plan.lines), lambda: stopping,
+                keep, forget))
         finally:
             end_all()
 
@@ -133,6 +174,13 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int) -> Engine:
     thread = threading.Thread(target=serve, name="ssljax-engine", daemon=True)
     thread.start()
     return Engine(submit, load, close)
+
+
+def ticket_of(stream: Stream) -> Ticket:
+    """Return what the scheduler is to know of a stream."""
+    job = stream.job
+    return Ticket(stream, job.caller, len(job.prompt) + job.max_tokens,
+                  math.inf if job.deadline is None else job.deadline)
 
 
 def make_stream(job: Job, tokenizer: Tokenizer, deliver: Deliver,
@@ -152,80 +200,3 @@ def make_stream(job: Job, tokenizer: Tokenizer, deliver: Deliver,
 
     stream = Stream(job, make_feed(job, tokenizer, guide), guide, send)
     return stream
-
-
-def run_device(device: Device, tokenizer: Tokenizer, *,
-               admit_next: Callable[[], tuple[int, Stream] | None],
-               streams: Callable[[], Running], stopping: Callable[[], bool]) -> None:
-    """Serve until `stopping`: let one stream join, decode one token of all, again and again.
-
-    When the device fails while all decode, their cache is gone: they end with an error, and the
-    next request finds an empty cache.
-    """
-    cache, rows = device.new_cache(), device.new_rows()
-    while True:
-        joining = admit_next()
-        if stopping():
-            return
-        try:
-            if joining is not None:
-                cache = join(device, tokenizer, cache, rows, *joining)
-            if busy := streams():
-                cache = decode(device, cache, rows, busy)
-        except Exception as err:
-            end_failed([stream for _, stream in streams()], err)
-            cache = device.new_cache()
-
-
-def join(device: Device, tokenizer: Tokenizer, cache: Cache, rows: Rows, slot: int,
-         stream: Stream) -> Cache:
-    """Read the prompt of `stream` into `slot` and deliver its first token; return the new cache.
-
-    A failure of the device in here, before the shared cache is touched, ends this stream only.
-    """
-    job, report = stream.job, stream.job.logprobs is not None
-    try:
-        judged = device.score(job.prompt) if job.echo and report else ()
-        first = opening(job, tokenizer, judged)
-        if (first.text or first.scored or first.finish) and not stream.send(first):
-            return cache
-        row = device.make_row(job)
-        if stream.guide is not None:
-            write_allowed(row, 0, stream.guide.allowed())
-        scored, entries = device.prefill(job.prompt, row)
-    except Exception as err:
-        end_failed([stream], err)
-        return cache
-    if not stream.send(stream.feed(scored)):
-        return cache
-    write_row(rows, slot, row)
-    write_token(rows, slot, scored.token)
-    return device.insert(cache, entries, slot)
-
-
-def decode(device: Device, cache: Cache, rows: Rows, busy: Running) -> Cache:
-    """Decode one token of every busy slot and deliver it; return the new cache."""
-    busy = tuple(one for one in busy if guided(rows, *one))
-    write_idle(rows, np.setdiff1d(np.arange(device.slots), [slot for slot, _ in busy]))
-    cache, drawn = device.decode(cache, rows)
-    for slot, stream in busy:
-        write_token(rows, slot, drawn[slot].token)
-        stream.send(stream.feed(drawn[slot]))
-    return cache
-
-
-def guided(rows: Rows, slot: int, stream: Stream) -> bool:
-    """Write which tokens may come next, if a grammar says; end the stream if it cannot say."""
-    try:
-        if stream.guide is not None:
-            write_allowed(rows, slot, stream.guide.allowed())
-    except RequestError as err:
-        return stream.send(Piece(error=str(err), status=err.status, code=err.code))
-    return True
-
-
-def end_failed(streams: Iterable[Stream], err: Exception) -> None:
-    """End `streams` with the message that the device failed."""
-    logging.error("The device failed: %s", err, exc_info=err)
-    for stream in streams:
-        stream.send(Piece(error=f"The device failed ({type(err).__name__}); try again."))

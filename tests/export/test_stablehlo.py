@@ -10,6 +10,8 @@ from ssljax.core.types import Model
 from ssljax.export.golden import LENGTH, golden_answers
 from ssljax.export.stablehlo import PLATFORMS, decoder_programs, encoder_programs, no_source_paths
 from ssljax.models import gpt
+from ssljax.nn.paged import as_pages
+from ssljax.nn.transformer import unstacked
 
 
 @pytest.fixture(scope="module")
@@ -33,34 +35,61 @@ def test_score_is_the_model_for_any_rows_and_length(decoder):
         np.testing.assert_allclose(here, right, atol=1e-5)
 
 
-def test_prefill_and_decode_walk_through_score(decoder):
+@pytest.mark.parametrize("stacked", [True, False])
+def test_chunks_steps_and_verification_walk_through_score(decoder, stacked):
+    """Two rows of different lengths, in pages that lie anywhere and are full of not-a-number."""
     model, weights, _, functions = decoder
-    tokens = np.random.default_rng(1).integers(50, size=(2, 9), dtype=np.int32)
+    tokens = np.random.default_rng(1).integers(50, size=(2, 12), dtype=np.int32)
     right = np.asarray(functions["score"](weights, {"tokens": tokens})["logits"])
-    lengths = np.array([5, 3])                     # the second row is padded by two
-    cache = jax.tree.map(jnp.copy, model.init_cache(weights["params"], 2, 12))
-    out = functions["prefill"](weights, {"tokens": tokens[:, :5], "cache": cache,
-                                         "last": (lengths - 1).astype(np.int32)})
+    if not stacked:
+        weights = {"params": unstacked(weights["params"])}
+        functions = {name: jax.jit(export.deserialize(bytearray(program.data)).call)
+                     for name, program in decoder_programs(model, weights).items()}
+    cache = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan),
+                         as_pages(model.init_cache(decoder[1]["params"], 9, 4)))
+    table = np.array([[7, 2, 5], [1, 8, 3]], np.int32)
+
+    def at(start):
+        return {"start": np.asarray(start, np.int32), "table": table, "cache": cache}
+
+    lengths = np.array([4, 3])                     # the second row is padded by one
+    out = functions["prefill"](weights, at([0, 0]) | {
+        "tokens": tokens[:, :4], "last": (lengths - 1).astype(np.int32)})
     np.testing.assert_allclose(out["logits"], right[[0, 1], lengths - 1], atol=1e-5)
-    for _ in range(4):
+    cache = out["cache"]
+    chunk = np.stack([tokens[0, 4:6], tokens[1, 3:5]])
+    out = functions["prefill"](weights, at(lengths) | {"tokens": chunk,
+                                                       "last": np.array([1, 0], np.int32)})
+    lengths = lengths + [2, 1]
+    np.testing.assert_allclose(out["logits"], right[[0, 1], lengths - 1], atol=1e-5)
+    for _ in range(3):
+        cache = out["cache"]
         out = functions["decode"](weights, {
             "token": tokens[[0, 1], lengths], "position": lengths.astype(np.int32),
-            "cache": out["cache"]})
+            "table": table, "cache": cache})
         np.testing.assert_allclose(out["logits"], right[[0, 1], lengths], atol=1e-5)
         lengths = lengths + 1
+    cache = out["cache"]
+    some = np.stack([tokens[row, n:n + 3] for row, n in enumerate(lengths)])
+    out = functions["verify"](weights, at(lengths) | {"tokens": some})
+    for row, n in enumerate(lengths):
+        np.testing.assert_allclose(out["logits"][row], right[row, n:n + 3], atol=1e-5)
 
 
 def test_programs_say_what_they_take_and_for_which_platforms(decoder):
     _, _, programs, _ = decoder
-    cache = {"shape": [2, "b", "t", 2, 8], "dtype": "float32"}
+    keys = {"shape": ["m", 2, 8, "p"], "dtype": "float32"}
+    values = {"shape": ["m", 2, "p", 8], "dtype": "float32"}
     assert programs["prefill"].inputs == {
         "tokens": {"shape": ["b", "l"], "dtype": "int32"},
-        "last": {"shape": ["b"], "dtype": "int32"}, "cache/k": cache, "cache/v": cache}
+        "start": {"shape": ["b"], "dtype": "int32"}, "last": {"shape": ["b"], "dtype": "int32"},
+        "table": {"shape": ["b", "n"], "dtype": "int32"},
+        "cache/0/k": keys, "cache/0/v": values, "cache/1/k": keys, "cache/1/v": values}
     assert programs["decode"].outputs["logits"] == {"shape": ["b", 50], "dtype": "float32"}
     for program in programs.values():
         exported = export.deserialize(bytearray(program.data))
         assert tuple(exported.platforms) == PLATFORMS == ("cpu", "cuda", "tpu")
-        assert len(program.data) < 60_000               # the weights are not inside
+        assert len(program.data) < 70_000               # the weights are not inside
 
 
 def test_tracing_puts_the_setting_back_even_on_failure():

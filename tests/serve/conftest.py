@@ -16,6 +16,7 @@ from ssljax.export.artefact import Contents, write_artefact
 from ssljax.export.golden import golden_answers
 from ssljax.export.stablehlo import decoder_programs
 from ssljax.models import gpt
+from ssljax.nn.transformer import unstacked
 from ssljax.serve.app import make_app
 from ssljax.serve.artefact import Artefact, load_artefact
 from ssljax.serve.fields import Limits
@@ -42,7 +43,7 @@ def trained() -> tuple[Any, Any]:
 @pytest.fixture(scope="session")
 def artefact_path(trained, tmp_path_factory) -> Path:
     model, params = trained
-    weights = {"params": jax.device_get(params)}
+    weights = {"params": unstacked(jax.device_get(params))}
     path = tmp_path_factory.mktemp("artefact") / "tiny"
     programs = decoder_programs(model, weights)
     write_artefact(path, Contents(
@@ -62,7 +63,7 @@ def artefact(artefact_path) -> Artefact:
 
 @pytest.fixture(scope="session")
 def device(artefact) -> Device:
-    return make_device(artefact, slots=SLOTS)
+    return make_device(artefact, slots=SLOTS, page=8, chunk=16)
 
 
 @pytest.fixture
