@@ -156,7 +156,7 @@ def buckets(program: Program, about: Mapping[str, Any]) -> dict[str, list[int]]:
 def sealed(about: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the manifest of the files in `folder`; its own checksum covers all its other keys."""
     manifest = {
-        "abi": ABI, **about,
+        **about, "abi": ABI,
         "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "files": {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
                   for path in sorted(folder.iterdir())},

@@ -32,12 +32,13 @@ CODE = """\
     from jax import export
     exported = export.deserialize(bytearray(pathlib.Path("{file}").read_bytes()))
     weights = {{}}
-    for name, leaf in safetensors.numpy.load_file("model.safetensors").items():
-        *parents, last = name.split("/")
-        node = weights
-        for parent in parents:
-            node = node.setdefault(parent, {{}})
-        node[last] = leaf
+    for file in sorted(pathlib.Path(".").glob("model*.safetensors")):
+        for name, leaf in safetensors.numpy.load_file(file).items():
+            *parents, last = name.split("/")
+            node = weights
+            for parent in parents:
+                node = node.setdefault(parent, {{}})
+            node[last] = leaf
     outputs = exported.call(weights, {{"{name}": {value}}})
 
 Shapes, types and the constraints on symbolic sizes of every function are in manifest.json."""
@@ -65,6 +66,7 @@ def model_card(facts: CardFacts) -> str:
     """Return the card as Markdown."""
     sections = (("Training data", data_lines(facts.data)), ("Training", training_lines(facts)),
                 ("Evaluation", evaluation_lines(facts.evaluation)),
+                *derived(facts.about),
                 ("Limits", limits_lines(facts.about)), ("How to run it", use_lines(facts.about)))
     parts = [f"# {facts.about['name']}", "\n".join(what_lines(facts))]
     for title, lines in sections:
@@ -134,6 +136,37 @@ def evaluation_lines(evaluation: Mapping[str, Any] | None) -> Iterable[str]:
     if against:
         yield ""
         yield from table(("on", "baseline", "its bits per byte", "the model saves"), against)
+
+
+def derived(about: Mapping[str, Any]) -> Iterable[tuple[str, Iterable[str]]]:
+    """Yield the sections that only some artefacts have: eight-bit weights, a classifier."""
+    if "quantisation" in about:
+        yield "Eight-bit weights", rounding_lines(about["quantisation"])
+    if head := about.get("functions", {}).get("classify"):
+        yield "Classifier", classifier_lines(head)
+
+
+def rounding_lines(facts: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what rounding the weights changed."""
+    yield (f"{facts['parameters']:,} weights are stored as {facts['kind']} with a scale a channel "
+           f"and made float32 inside the programs: {facts['bytes']:,} bytes instead of "
+           f"{facts['bytes_before']:,}. The figures under Evaluation are of the full weights.")
+    yield ""
+    yield from table(("on made-up inputs", "value"), (
+        (name.replace("_", " "), number(value)) for name, value in facts["made_up"].items()))
+    if "held_out" in facts:
+        yield ""
+        yield from table(("on", "figure", "full weights", "rounded"), (
+            (label, name.replace("_", " "), number(pair["full"]), number(pair["rounded"]))
+            for label, figures in facts["held_out"].items() for name, pair in figures.items()))
+
+
+def classifier_lines(facts: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what the classifier was fitted to, and how well."""
+    yield (f"`classify` is multinomial logistic regression on the frozen features, fitted to "
+           f"{facts['labelled']:,} labelled examples of {len(facts['labels'])} classes, as the "
+           f"evaluator `{facts['evaluator']}` does. Accuracy on its test images: "
+           f"{number(facts['accuracy']['value'])} ({interval(facts['accuracy'])}).")
 
 
 def limits_lines(about: Mapping[str, Any]) -> Iterable[str]:

@@ -56,9 +56,8 @@ def exported(tmp_path_factory) -> Exported:
 
 
 @pytest.fixture(scope="session")
-def encoder(tmp_path_factory):
-    """Return (method, state, folder of its artefact) of an image encoder of random weights."""
-    folder = tmp_path_factory.mktemp("encoder")
+def encoder_run(tmp_path_factory) -> Restored:
+    """Return what would be read back of a run that trained an image encoder for no step."""
     config = {"model": VIT, "seed": 0, "batch_size": 4, "total_steps": 1,
               "objective": {"name": "mae", **mae.TINY, "decoder": {
                   "name": "vit_decoder", **vit_decoder.TINY}},
@@ -67,9 +66,15 @@ def encoder(tmp_path_factory):
               "schedule": {"name": "cosine", "warmup_steps": 1}}
     method = build_method(config)
     state = jax.jit(method.init)(method.key)
-    restored = Restored(folder / "run", config, 1, method.model, method.objective,
-                        method.pretext, state.params, state.extra, {}, {}, None)
+    return Restored(tmp_path_factory.mktemp("encoder") / "run", config, 1, method.model,
+                    method.objective, method.pretext, state.params, state.extra, {}, {}, None)
+
+
+@pytest.fixture(scope="session")
+def encoder(encoder_run):
+    """Return (method, state, folder of its artefact) of an image encoder of random weights."""
+    output = encoder_run.path.parent / "artefact"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "load_run", lambda path, step: restored)
-        assert export_run(folder / "run", folder / "artefact")["kind"] == "encoder"
-    return method, state, folder / "artefact"
+        patch.setattr(export, "load_run", lambda path, step: encoder_run)
+        assert export_run(encoder_run.path, output)["kind"] == "encoder"
+    return encoder_run, encoder_run, output
