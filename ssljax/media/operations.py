@@ -104,6 +104,24 @@ def centre_square(value: Any, *, size: int) -> np.ndarray:
     return value if value.shape[:2] == (size, size) else resized_square(value, size)
 
 
+def stretch(value: Any, *, size: int, filter: str) -> np.ndarray:
+    """Return the whole image at float32 [size, size, C] in [0, 1], whatever its aspect.
+
+    What Hugging Face's ViTImageProcessor does. `filter` is one of Pillow's: nearest, bilinear, ...
+
+    Raises:
+        DataError: stored pixels have another size: there is no file to resample.
+    """
+    if isinstance(value, np.ndarray):
+        if value.shape[:2] != (size, size):
+            raise DataError(f"image of {value.shape[:2]} pixels; expected {size} by {size}, or the "
+                            "bytes of a file of any size.")
+        return value
+    image = image_files()
+    kind = image.Image.Resampling[filter.upper()]
+    return to_unit(image.to_array(value.resize((size, size), kind)))
+
+
 def standardise(value: np.ndarray, *, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """Subtract the mean and divide by the standard deviation of each channel, in [0, 1] units."""
     return (value - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
@@ -140,5 +158,6 @@ def image_files() -> Any:
 
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
-    "read_image": read_image, "centre_square": centre_square, "standardise": standardise,
+    "read_image": read_image, "centre_square": centre_square, "stretch": stretch,
+    "standardise": standardise,
 }

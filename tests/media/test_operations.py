@@ -55,3 +55,16 @@ def test_what_is_unknown_or_no_image_is_refused_by_name():
         prepare(PIXELS[:3], reading)
     with pytest.raises(UnreadableRecordError, match="found str"):
         prepare("a.png", reading)
+
+
+def test_a_file_is_stretched_whole_by_the_filter_that_is_named():
+    steps = [{"name": "read_image", "channels": 3, "stored_size": 5},
+             {"name": "stretch", "size": 5, "filter": "bilinear"}]
+    wide = np.concatenate([PIXELS, PIXELS[:, ::-1]], axis=1)
+    right = Image.fromarray(wide).resize((5, 5), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(prepare(png(wide), steps),
+                                  np.asarray(right).astype(np.float32) / np.float32(255))
+    small = PIXELS[:5, :5]
+    np.testing.assert_array_equal(prepare(small, steps), small.astype(np.float32) / np.float32(255))
+    with pytest.raises(DataError, match="expected 5 by 5"):
+        prepare(PIXELS, [{**steps[0], "stored_size": 12}, steps[1]])
