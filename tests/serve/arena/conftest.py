@@ -86,6 +86,24 @@ def scripted(models: Mapping[str, Script], *, key: str = "") -> Starlette:
     return app
 
 
+@pytest.fixture(name="listening", scope="session")
+def listening_fixture() -> Callable[..., Any]:
+    """Return listening(application): a context that serves it on loopback and yields its URL."""
+    return listening
+
+
+@pytest.fixture(name="Script", scope="session")
+def script_fixture() -> type[Script]:
+    """Return the type of a scripted model."""
+    return Script
+
+
+@pytest.fixture(name="scripted", scope="session")
+def scripted_fixture() -> Callable[..., Starlette]:
+    """Return scripted(models, key=): an application of scripted models."""
+    return scripted
+
+
 @contextlib.contextmanager
 def listening(app: Any) -> Iterator[str]:
     """Serve an application on a free port of loopback; yield its URL."""
