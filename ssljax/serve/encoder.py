@@ -1,4 +1,4 @@
-"""An artefact's embed and classify as rows of fixed-shape batches, the same in any company.
+"""An artefact's embed, sequence and classify in batches of fixed shape, the same in any company.
 
 A batch always has the same number of rows for its shape, the last ones zeros, and texts are padded
 to a power of two tokens: a row's numbers come from one program of one shape, whoever its neighbours
@@ -24,7 +24,7 @@ MOST_ROWS = 16
 CPU_TOKENS = 256
 PIXEL_VALUES = 768       # of an image count as a token: a patch of 16 by 16 in colour
 
-FUNCTIONS = ("embed", "classify")
+FUNCTIONS = ("embed", "sequence", "classify")
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -35,11 +35,13 @@ class Part(NamedTuple):
     bucket: parts of equal buckets have arrays of equal shapes and share a program
     inputs: arrays by name, without the batch axis
     weight: how much it counts in what its example's parts add up to: tokens
+    keep:   of an answer with a vector for each token, how many are not of padding; 0 keeps all
     """
 
     bucket: Hashable
     inputs: Arrays
     weight: float = 1.0
+    keep: int = 0
 
 
 class Encoder(NamedTuple):
@@ -48,7 +50,7 @@ class Encoder(NamedTuple):
     functions: which of FUNCTIONS the artefact has
     parts:     (function, example) -> its rows. RequestError: it does not fit the model
     rows:      bucket -> rows of its batches
-    run:       (bucket, at most that many parts) -> float32 [D] for each
+    run:       (bucket, at most that many parts) -> float32 [D] for each, or [T, D] of sequence
     warm_up:   () -> None; compiles what has one shape; texts compile by length, when one comes
     """
 
@@ -80,7 +82,8 @@ def make_encoder(artefact: Artefact, *, rows: int = 0) -> Encoder:
         batch = stacked([part.inputs for part in parts], rows_of(bucket))
         outputs = programs[bucket[0]](artefact.weights, batch)
         [answers] = jax.device_get(jax.tree.leaves(outputs))
-        return [np.asarray(row, np.float32) for row in answers[:len(parts)]]
+        return [np.asarray(row[:part.keep or None], np.float32)
+                for row, part in zip(answers, parts, strict=False)]
 
     def rows_of(bucket: Hashable) -> int:
         return rows or default_rows(bucket[1], platform())
@@ -152,8 +155,10 @@ def text_parts(artefact: Artefact) -> Callable[[str, np.ndarray], tuple[Part, ..
         length = next(n for n in buckets(context) if n >= len(tokens))
         padded = np.zeros(length, np.int32)
         padded[:len(tokens)] = tokens
-        last = np.asarray(len(tokens) - 1, np.int32)
-        return Part((function, length), {"tokens": padded, "last": last}, float(len(tokens)))
+        inputs = {"tokens": padded, "last": np.asarray(len(tokens) - 1, np.int32)}
+        read = artefact.manifest["functions"][function]["inputs"]
+        return Part((function, length), {name: inputs[name] for name in read},
+                    float(len(tokens)), len(tokens) if function == "sequence" else 0)
 
     return parts
 
@@ -172,7 +177,7 @@ def cut(ids: np.ndarray, length: int) -> list[list[int]]:
 
 
 def joined(parts: Sequence[Part], answers: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the answer of an example, float32 [D]: the mean over its parts by their weights."""
+    """Return the answer of an example: the mean over its parts by their weights, float32."""
     if len(parts) == 1:
         return answers[0]
     weights = np.array([part.weight for part in parts])

@@ -19,14 +19,15 @@ from ssljax.serve.scheduler import QueueFullError
 WAIT = 0.002             # seconds for company; the program itself takes longer
 LIMIT = 4096             # rows that may wait: two requests of as many texts as OpenAI allows
 
-Encode = Callable[..., Awaitable[np.ndarray]]
+Encode = Callable[..., Awaitable[list[np.ndarray]]]
 
 
 class Encoding(NamedTuple):
     """An encoder that serves.
 
-    functions: "embed", "classify"
-    encode:    (function, examples, caller="", patience=PATIENCE) -> awaitable float32 [n, D].
+    functions: of encoder.FUNCTIONS
+    encode:    (function, examples, caller="", patience=PATIENCE) -> awaitable list of float32 [D],
+               or [T, D] of sequence.
                RequestError: no room (429), stopped or too late (503), does not fit the model (400)
     load:      rows that wait and run
     close:     stop the thread
@@ -41,7 +42,7 @@ class Encoding(NamedTuple):
 def start_encoding(artefact: Artefact, *, rows: int = 0, wait: float = WAIT, limit: int = LIMIT,
                    report: Callable[[int, int, float], None] = lambda filled, of, seconds: None
                    ) -> Encoding:
-    """Start the thread that serves an artefact's embed and classify.
+    """Start the thread that serves an artefact's embed, sequence and classify.
 
     Args:
         artefact: from load_artefact.
@@ -51,19 +52,21 @@ def start_encoding(artefact: Artefact, *, rows: int = 0, wait: float = WAIT, lim
         report: told after each batch how many rows it had, of how many, and the seconds it took.
 
     Raises:
-        ServeError: it has neither.
+        ServeError: it has none.
     """
     encoder = make_encoder(artefact, rows=rows)
     encoder.warm_up()
     batching = Batching(encoder.run, rows=encoder.rows, wait=wait, limit=limit, report=report)
 
     async def encode(function: str, examples: Sequence[np.ndarray], *, caller: str = "",
-                     patience: float = PATIENCE) -> np.ndarray:
+                     patience: float = PATIENCE) -> list[np.ndarray]:
         parts = parts_of(encoder, function, examples)
         answers = await run_parts(batching, [p for several in parts for p in several],
                                   caller=caller, patience=patience)
         given = iter(answers)
-        return np.stack([joined(several, [next(given) for _ in several]) for several in parts])
+        rows = [joined(several, [next(given) for _ in several]) for several in parts]
+        check_finite(rows)
+        return rows
 
     return Encoding(encoder.functions, encode, batching.load, batching.close)
 
@@ -77,7 +80,7 @@ def parts_of(encoder: Encoder, function: str,
     """
     if function not in encoder.functions:
         raise RequestError(f"This model does not {function}; it can "
-                           f"{' and '.join(encoder.functions)}.", param="model",
+                           f"{', '.join(encoder.functions)}.", param="model",
                            code="model_not_capable")
     return [encoder.parts(function, example) for example in examples]
 
@@ -110,6 +113,14 @@ async def run_parts(batching: Batching, parts: Sequence[Part], *, caller: str,
         return answers
     finally:
         cancel()
+
+
+def check_finite(rows: Sequence[np.ndarray]) -> None:
+    """Raise RequestError where an input is so far from those of training that no number is left."""
+    for at, row in enumerate(rows):
+        if not np.isfinite(row).all():
+            raise RequestError(f"The model's answer to input {at} is not finite: its values are "
+                               "out of all proportion to those of training.", param="input")
 
 
 def refused(err: Exception) -> RequestError:

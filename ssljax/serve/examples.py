@@ -1,0 +1,83 @@
+"""From the inputs of a request to examples, off the event loop, and on to the encoder's answers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import numpy as np
+from starlette.requests import Request
+
+from ssljax.core.errors import RequestError
+from ssljax.serve.exchange import unless_gone
+from ssljax.serve.http import call_of
+from ssljax.serve.inputs import (
+    MEDIA_BODY,
+    Fetch,
+    media_of,
+    medium_bytes,
+    prepared,
+    read_text,
+    split_inputs,
+)
+from ssljax.serve.served import Served, Server
+
+DECODERS = 4                 # threads that decode inputs; Pillow and tokenizers let others run
+
+
+def body_limit(server: Server) -> int:
+    """Return the bytes of a body that are read where pictures and the like may be in it."""
+    media = any(media_of(one.artefact) for one in server.served())
+    return max(server.body, MEDIA_BODY) if media else server.body
+
+
+def encoding_of(served: Served, function: str) -> Any:
+    """Return what encodes for `served`.
+
+    Raises:
+        RequestError: the model does not have `function`.
+    """
+    encoding = served.encoding
+    if encoding is None or function not in encoding.functions:
+        able = encoding.functions if encoding else ("complete",)
+        raise RequestError(f'model "{served.name}" does not {function}; it can {", ".join(able)}.',
+                           param="model", code="model_not_capable")
+    return encoding
+
+
+async def read_examples(served: Served, value: Any, *, fetch: Fetch,
+                        limiter: anyio.CapacityLimiter) -> list[np.ndarray]:
+    """Return the examples that a request's `input` holds.
+
+    Args:
+        served: the model, which says what it reads.
+        value: the field's value, any JSON.
+        fetch: gets what a URL names, or refuses.
+        limiter: how many threads decode at once; each may hold a large picture.
+
+    Raises:
+        RequestError: an input is not of this model.
+    """
+    artefact, media = served.artefact, media_of(served.artefact)
+    given = split_inputs(value, reads_text=not media)
+    if not media:
+        return await anyio.to_thread.run_sync(
+            lambda: [read_text(item, artefact.tokenizer) for item in given], limiter=limiter)
+    [operations] = media.values()        # networks of several media bring programs of their own
+    files = [await medium_bytes(item, tuple(media), fetch) for item in given]
+    return await anyio.to_thread.run_sync(
+        lambda: [prepared(file, operations) for file in files], limiter=limiter)
+
+
+async def encode(request: Request, served: Served, function: str,
+                 examples: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the encoder's answers; nothing stays queued when the client leaves.
+
+    Raises:
+        RequestError: no room, too late, or an example does not fit.
+        GoneError: the client went first.
+    """
+    call = call_of(request)
+    call.note(inputs=len(examples))
+    work = encoding_of(served, function).encode(function, examples, caller=call.caller.id)
+    return await unless_gone(request.receive, work)

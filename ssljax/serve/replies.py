@@ -1,0 +1,110 @@
+"""The answer to a request for text, in the shape of its route: in one piece or as events.
+
+The engine hands pieces over from its thread; a client that goes away frees its slots.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ssljax.core.errors import RequestError
+from ssljax.serve.answers import DONE, Answer, Json, error, event
+from ssljax.serve.exchange import GONE, Exchange, after, unless_gone
+from ssljax.serve.http import call_of, refusal
+from ssljax.serve.jobs import Piece
+
+
+class Form(NamedTuple):
+    """The shape of a route's answers.
+
+    whole:   (answer, pieces by choice) -> the answer in one piece
+    opening: (answer) -> events before any text
+    part:    (answer, choice, piece) -> an event
+    counts:  (answer, tokens generated) -> the event with the usage, where it is asked for
+    done:    what ends a stream, if anything
+    """
+
+    whole: Callable[[Answer, Sequence[Sequence[Piece]]], Json]
+    opening: Callable[[Answer], list[Json]]
+    part: Callable[[Answer, int, Piece], Json]
+    counts: Callable[[Answer, int], Json]
+    done: str = DONE
+
+
+async def reply(request: Request, exchange: Exchange, answer: Answer, form: Form) -> ASGIApp:
+    """Return the answer to a request that the engine works on."""
+    return await (stream if answer.asked.stream else whole)(request, exchange, answer, form)
+
+
+async def whole(request: Request, exchange: Exchange, answer: Answer, form: Form) -> Response:
+    """Return the answer in one piece."""
+    try:
+        parts, failed = await unless_gone(request.receive, collect(exchange))
+        return failure(failed) if failed else JSONResponse(form.whole(answer, parts))
+    finally:
+        exchange.close()
+
+
+async def stream(request: Request, exchange: Exchange, answer: Answer, form: Form) -> ASGIApp:
+    """Return the answer as events, once its first piece is there: a failure before has a status."""
+    try:
+        first = await unless_gone(request.receive, anext(exchange.pieces))
+    except BaseException:
+        exchange.close()
+        raise
+    if first[1].error:
+        exchange.close()
+        return failure(first[1])
+    events = events_of(exchange, answer, form, first, call_of(request).note)
+    response = StreamingResponse(events, media_type="text/event-stream", headers={
+        "Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        try:                             # a client may go before `events` has even begun
+            await response(scope, receive, send)
+        finally:
+            exchange.close()
+
+    return respond
+
+
+async def events_of(exchange: Exchange, answer: Answer, form: Form, first: tuple[int, Piece],
+                    note: Callable[..., None]) -> AsyncIterator[str]:
+    """Yield the events of a stream whose first piece is there."""
+    note(status=GONE)                    # until the last byte is out
+    tokens = [0] * len(answer.asked.jobs)
+    for each in form.opening(answer):
+        yield event(each)
+    async for index, piece in after(first, exchange.pieces):
+        if piece.error is not None:
+            note(status=piece.status)
+            yield event(error(piece.error, status=piece.status, code=piece.code))
+            return
+        tokens[index] = piece.tokens
+        if piece.text or piece.scored or piece.finish:
+            yield event(form.part(answer, index, piece))
+    if answer.asked.usage_in_stream:
+        yield event(form.counts(answer, sum(tokens)))
+    if form.done:
+        yield form.done
+    note(status=200)
+
+
+async def collect(exchange: Exchange) -> tuple[list[list[Piece]], Piece | None]:
+    """Return all pieces by choice, and the one with the error that ended them early, if any."""
+    parts: dict[int, list[Piece]] = {}
+    async for index, piece in exchange.pieces:
+        parts.setdefault(index, []).append(piece)
+        if piece.error is not None:
+            return [], piece
+    return [parts[index] for index in sorted(parts)], None
+
+
+def failure(piece: Piece) -> Response:
+    """Return the answer to a request that the engine could not finish."""
+    later = 1.0 if piece.status in (429, 503) else None
+    return refusal(RequestError(piece.error, status=piece.status, code=piece.code,
+                                retry_after=later))
