@@ -9,7 +9,7 @@ from ssljax.core.types import Model, PyTree
 from ssljax.export.artefact import Contents
 from ssljax.export.golden import golden_answers
 from ssljax.export.recipe import lower
-from ssljax.nn.transformer import unstacked
+from ssljax.nn.stack import unstacked
 
 # From the manifest's own part to more files: config.json, the model card.
 Documents = Callable[[Mapping[str, Any]], Mapping[str, bytes]]

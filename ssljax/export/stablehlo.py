@@ -19,7 +19,7 @@ from ssljax.core.tree import named_leaves
 from ssljax.core.types import Model, PyTree
 from ssljax.export.quantise import dense
 from ssljax.nn.paged import as_pages
-from ssljax.nn.transformer import unstacked
+from ssljax.nn.stack import unstacked
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 Arrays = Mapping[str, Any]

@@ -4,7 +4,7 @@ Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; pre-norm as in Xiong et a
 https://arxiv.org/abs/2002.04745. Every weight of the blocks has the layer as its first axis.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -147,7 +147,7 @@ class Transformer(nn.Module):
         """Map x [B, L, D] to [B, L, D], the cache (k, v [depth, B, T, H, K]) to the new one.
 
         With a `table` the cache is in pages (nn/paged.py). Blocks may also be given one by one
-        (`unstacked`); then so is the cache.
+        (nn/stack.py); then so is the cache.
         The third result is {} or the sums over all layers of nn.moe.routing_sums, the fourth
         [collect, B, L, D], what the mlps of the last `collect` blocks return, if any.
         """
@@ -223,23 +223,6 @@ def one_by_one(block: Callable[..., tuple[jax.Array, Any]], weights: Any, x: jax
     routing = jax.tree.map(lambda *parts: sum(parts), *routings)
     ys = None if kept[0] is None else jnp.stack(kept)
     return x, caches if cache is not None else None, routing, ys
-
-
-def unstacked(params: Any) -> Any:
-    """Return params, nested dicts, with the blocks of each transformer as {"0": ..., "1": ...}.
-
-    For inference: a product with a part of a stack copies it first, as much memory traffic again
-    as a step of decoding has.
-    """
-    def apart(name: str, node: Any) -> Any:
-        if not isinstance(node, Mapping):
-            return node
-        if name != "blocks" or "0" in node:
-            return {key: apart(key, child) for key, child in node.items()}
-        depth = jax.tree.leaves(node)[0].shape[0]
-        return {str(i): jax.tree.map(lambda leaf, i=i: leaf[i], node) for i in range(depth)}
-
-    return apart("", params)
 
 
 def is_unrolled(layers: Layers, depth: int, remat: Remat) -> bool:

@@ -11,7 +11,7 @@ from ssljax.export.golden import LENGTH, golden_answers
 from ssljax.export.stablehlo import PLATFORMS, decoder_programs, encoder_programs, no_source_paths
 from ssljax.models import gpt
 from ssljax.nn.paged import as_pages
-from ssljax.nn.transformer import unstacked
+from ssljax.nn.stack import unstacked
 
 
 @pytest.fixture(scope="module")

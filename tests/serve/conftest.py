@@ -16,7 +16,7 @@ from ssljax.export.artefact import Contents, write_artefact
 from ssljax.export.golden import golden_answers
 from ssljax.export.stablehlo import decoder_programs
 from ssljax.models import gpt
-from ssljax.nn.transformer import unstacked
+from ssljax.nn.stack import unstacked
 from ssljax.serve.app import make_app
 from ssljax.serve.artefact import Artefact, load_artefact
 from ssljax.serve.fields import Limits
