@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,12 +28,14 @@ from ssljax.runs.restore import Restored, load_run
 from ssljax.runs.rounding import rounded
 from ssljax.tokenizers import bpe
 
+NATIVE = "native"
+
 
 def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = None,
                name: str | None = None, quantize: Kind | None = None, judge: bool = False,
                classify: str | None = None, shard: int = SHARD,
-               key: Path | None = None) -> dict[str, Any]:
-    """Write the artefact of a run.
+               key: Path | None = None, target: str = NATIVE) -> dict[str, Any]:
+    """Write the artefact of a run, or what it holds in the form of another library.
 
     Args:
         run_dir: the folder it was trained in.
@@ -45,6 +48,7 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
             the function `classify`.
         shard: bytes of a file of weights at most.
         key: PEM file of the Ed25519 key that signs the artefact.
+        target: "native", or a file of ssljax/export whose `write` takes what an artefact holds.
 
     Returns:
         "path", "name", "kind", "step", "parameters", "bytes", "functions" {name: bytes}, and
@@ -57,7 +61,10 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
             the key is none.
         ConfigError: the run has no such evaluator.
     """
-    check_place(Path(output))                        # before the part that takes long
+    if target == NATIVE:
+        check_place(Path(output))                    # before the part that takes long
+    elif key:
+        raise ArtefactError(f"Only artefacts are signed; target {target} is none.")
     restored = load_run(run_dir, step)
     # Decoders of pixels generate too, but what they are exported for is encoding images.
     text = restored.model.init_cache is not None and "image" not in restored.pretext.spec
@@ -66,11 +73,14 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
     options = Options(quantize, judge, classify)
     describe = describe_decoder if text else describe_encoder
     contents = describe(restored, lineage(restored, name), options)
-    manifest = write_artefact(Path(output), contents, shard=shard, key=key)
+    if target == NATIVE:
+        manifest = write_artefact(Path(output), contents, shard=shard, key=key)
+    else:
+        manifest = importlib.import_module(f"ssljax.export.{target}").write(Path(output), contents)
     sizes = {file: entry["bytes"] for file, entry in manifest["files"].items()}
     logging.info("Exported step %d of %s to %s.", restored.step, run_dir, output)
     return {"path": str(output), "name": manifest["name"], "kind": manifest["kind"],
-            "step": restored.step, "parameters": manifest["parameters"],
+            "step": restored.step, "parameters": contents.about["parameters"],
             "bytes": sum(sizes.values()),
             "functions": {key: sizes[spec["file"]] for key, spec in manifest["functions"].items()},
             "quantisation": manifest.get("quantisation")}

@@ -45,6 +45,7 @@ def import_model(source: str, output: str | Path, *, name: str | None = None) ->
     weights = read_weights(folder, model)
     config = {"model": folder.spec, "imported": folder.config}
     about = {"name": name or Path(source.partition("@")[0]).name,
+             "recipe": {"config": "config.json"}, "parameters": count(weights),
              "lineage": lineage(source, config, folder)}
     contents = describe(folder, model, weights, about, config)
     manifest = write_artefact(Path(output), contents)
@@ -93,7 +94,9 @@ def describe(folder: Folder, model: Model, weights: PyTree, about: Mapping[str, 
     if "head" in weights:
         names = folder.config.get("id2label", {})
         count_of = weights["head"]["b"].shape[0]
-        about = {**about, "labels": [str(names.get(str(i), i)) for i in range(count_of)]}
+        labels = [str(names.get(str(i), i)) for i in range(count_of)]
+        about = {**about, "functions": {"classify": {
+            "labels": labels, "postprocessing": [{"name": "softmax", "output": "logits"}]}}}
     return encoder_contents(
         model, weights, about, image=image_shape(folder),
         preprocessing={"image": vit.preparation(told, folder.spec)}, documents=documents)

@@ -49,7 +49,7 @@ def test_an_image_classifier_embeds_and_classifies(tmp_path):
     image = folders.inputs("vit")
     logits = artefact.functions["classify"](artefact.weights, {"image": image})["logits"]
     np.testing.assert_allclose(logits, GOLDEN["vit"]["logits"], atol=2e-5)
-    assert artefact.manifest["labels"] == ["cat", "dog", "owl"]
+    assert artefact.manifest["functions"]["classify"]["labels"] == ["cat", "dog", "owl"]
     assert artefact.functions["embed"](artefact.weights, {"image": image})["pooled"].shape == (2, 8)
     file = io.BytesIO()
     Image.new("RGB", (20, 10), (255, 0, 127)).save(file, "png")
