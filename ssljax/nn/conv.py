@@ -16,6 +16,7 @@ from ssljax.core.sharding import BATCH, reshape, shard
 from ssljax.nn.matmul import project
 
 ROWS = (BATCH, None, None, None)
+FEW_PLACES = 4         # of a result, up to which `products` is faster
 # He et al. 2015, https://arxiv.org/abs/1502.01852, by fan-out as in released ResNets.
 HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -41,7 +42,31 @@ def conv(x: jax.Array, w: jax.Array, *, stride: int = 1) -> jax.Array:
         x = x[:, ::stride, ::stride] if stride > 1 else x
         return project("BHWC,CF->BHWF", x, shard(w, None, None, None, None)[0, 0], out=ROWS)
     padding = 0 if stride == side else (side - 1) // 2
+    if on_one_cpu() and stride < side and x.shape[1] * x.shape[2] <= FEW_PLACES * stride**2:
+        return products(x, w, stride, padding)
     return correlate(x, w, stride, padding, 1)
+
+
+def on_one_cpu() -> bool:
+    """Say whether this is traced for a CPU without a mesh: where XLA's convolution has gaps."""
+    return jax.sharding.get_abstract_mesh().empty and jax.default_backend() == "cpu"
+
+
+def products(x: jax.Array, w: jax.Array, stride: int, padding: int) -> jax.Array:
+    """Convolve as a sum of matrix products, one for every pixel of the kernel.
+
+    For maps of few places, which XLA's CPU convolution is made for least: with gradients, 256 maps
+    of 2 x 2 x 128 take 82 ms of one core there and 13 here; of 4 x 4 x 64 it is 16 and 18.
+    """
+    side, channels = w.shape[0], x.shape[-1]
+    rows, columns = ((n + 2 * padding - side) // stride + 1 for n in x.shape[1:3])
+    wide = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    y = jnp.zeros((), x.dtype)
+    for i in range(side):
+        for j in range(side):
+            part = wide[:, i:i + stride * rows:stride, j:j + stride * columns:stride]
+            y = y + part.reshape(-1, channels) @ w[i, j]
+    return y.reshape(x.shape[0], rows, columns, -1)
 
 
 def correlate(x: jax.Array, w: jax.Array, stride: int, padding: int, groups: int) -> jax.Array:
@@ -60,7 +85,7 @@ def correlate(x: jax.Array, w: jax.Array, stride: int, padding: int, groups: int
 
 def depthwise(x: jax.Array, w: jax.Array) -> jax.Array:
     """Convolve every channel of x [B, H, W, C] with its own kernel w [K, K, 1, C], K odd."""
-    if jax.sharding.get_abstract_mesh().empty and jax.default_backend() == "cpu":
+    if on_one_cpu():
         return shifted(x, w)
     return correlate(x, w, 1, (w.shape[0] - 1) // 2, x.shape[-1])
 

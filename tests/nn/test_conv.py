@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType
 
 from ssljax.core import sharding
-from ssljax.nn.conv import as_sequence, conv, correlate, max_pool
+from ssljax.nn.conv import as_sequence, conv, correlate, max_pool, products
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 6, 6, 8)).astype(np.float32)
@@ -52,6 +52,18 @@ def test_is_the_sum_over_the_kernel(name):
 def gradients(x, w, stride):
     return jax.value_and_grad(lambda x, w: jnp.sum(jnp.sin(conv(x, w, stride=stride))),
                               (0, 1))(x, w)
+
+
+@pytest.mark.parametrize("places, stride", [(2, 1), (4, 2), (3, 2)])
+def test_maps_of_few_places_have_the_gradients_of_the_convolution(places, stride):
+    x, w = jnp.asarray(X[:, :places, :places]), kernel("3x3")[0]
+    assert "conv_general" not in str(jax.make_jaxpr(lambda x, w: conv(x, w, stride=stride))(x, w))
+    np.testing.assert_allclose(conv(x, w, stride=stride), reference(x, w, stride), atol=1e-4)
+    grads = [jax.grad(lambda x, w, f=f: jnp.sum(jnp.sin(f(x, w))), argnums=(0, 1))(x, w)
+             for f in (lambda x, w: products(x, w, stride, 1),
+                       lambda x, w: correlate(x, w, stride, 1, 1))]
+    for ours, theirs in zip(*grads, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_shifted_images_have_the_gradients_of_the_convolution():
