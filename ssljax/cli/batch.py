@@ -2,6 +2,8 @@
 
 import argparse
 
+from ssljax.cli.opening import add_opening, opened
+
 EXAMPLES = """\
   ssljax batch artefact --input docs.jsonl --output vectors.parquet          a field "text"
   ssljax batch artefact --input photos.zip --output vectors.parquet          an image encoder
@@ -22,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--column", default="",
                         help='of text or encoded images; default: "text", for encoders of images '
                              '"image"')
+    add_opening(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -41,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
                   TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("embed", total=None)
         done = embed_table(
-            args.artefact, args.input, args.output, column=args.column,
+            args.artefact, args.input, args.output, column=args.column, trusted=opened(args),
             report=lambda rows, total: bar.update(task, completed=rows, total=total))
     if not done.new:
         print(f"{args.output} is done already: {done.rows:,} rows.")

@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+from ssljax.cli.opening import add_opening, opened
+
 EXAMPLES = """\
   ssljax generate quickstart/artefact --prompt "def main():"
   ssljax generate quickstart/artefact --prompt "import" --temperature 0 --max-tokens 200
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--guidance", type=float,
                         help="scale of classifier-free guidance; 1 is none (default)")
     images.add_argument("--label", type=int, help="the class of all images; default: any")
+    add_opening(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -88,7 +91,7 @@ def continue_prompt(args: argparse.Namespace) -> None:
     prompt = sys.stdin.read() if args.prompt == "-" else args.prompt
     told = {name: getattr(args, name) for name in ("max_tokens", "top_p", "temperature", "seed")
             if getattr(args, name) is not None}
-    for text in generate(args.source, prompt, **told):
+    for text in generate(args.source, prompt, trusted=opened(args), **told):
         print(text, end="", flush=True)
     print()
 

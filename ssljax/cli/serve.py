@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from ssljax.cli.opening import add_opening, opened
+
 EXAMPLES = """\
   ssljax serve quickstart/artefact                             on http://127.0.0.1:8000
   curl -s http://127.0.0.1:8000/v1/completions -H 'Content-Type: application/json' \\
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="for running requests to finish at the end (default: %(default)s)")
     add_guards(parser.add_argument_group("who may ask"))
     add_records(parser.add_argument_group("what is kept"))
+    add_opening(parser)
 
 
 def add_guards(group: argparse._ArgumentGroup) -> None:
@@ -72,8 +75,8 @@ def run(args: argparse.Namespace) -> None:
         what = ", ".join(str(model.name or model.path) for model in models)
         print(f"Serving {what} on {url} (Ctrl-C ends; try prompts on {url}/)", flush=True)
 
-    serve(models, host=args.host, port=args.port, slots=args.slots, queue=args.queue,
-          grace=args.grace, announce=announce, keys=args.keys, jobs=args.jobs,
+    serve(models, trusted=opened(args), host=args.host, port=args.port, slots=args.slots,
+          queue=args.queue, grace=args.grace, announce=announce, keys=args.keys, jobs=args.jobs,
           tls=(args.tls_cert, args.tls_key) if args.tls_cert else None,
           log=LogOptions(args.log, args.log_sample, args.log_text) if args.log else None,
           api_key=args.api_key or os.environ.get("SSLJAX_API_KEY"))

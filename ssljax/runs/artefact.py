@@ -1,13 +1,10 @@
-"""Open an artefact, and make its programs anew where jax has changed since they were written.
+"""Open an artefact in this process; where jax has changed, with programs made anew.
 
-Programs are kept readable for 6 months. An artefact also holds its recipe: weights, and the config
-of its network. Where the model code is installed, programs that this jax cannot run are lowered
-from that recipe, once, and kept in the user's cache; the golden answers judge them as any others.
+Programs are kept readable for 6 months. An artefact also holds its recipe: where the model code is
+installed, programs that this jax cannot run are lowered from that, once, and kept in the user's
+cache; the golden answers judge them as any others. Serving alone needs no model code.
 """
 
-import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +13,9 @@ import jax
 
 from ssljax import __version__
 from ssljax.core.cache import entry, users_folder
-from ssljax.core.config import resolve
-from ssljax.core.errors import ArtefactError, CheckpointError, ConfigError, MissingExtraError
-from ssljax.export.artefact import SIGNATURE, write_folder, written_by
-from ssljax.export.recipe import lower, stored_shapes
-from ssljax.export.stablehlo import Program
-from ssljax.runs.restore import refuse_dotted_names
-from ssljax.serve.artefact import Artefact, load_artefact, load_functions
-from ssljax.serve.golden import read_golden
-from ssljax.serve.manifest import MANIFEST, check_files, listed, read_listed, read_manifest
-from ssljax.serve.weights import Place, load_weights, on_default_device
+from ssljax.core.errors import ArtefactError
+from ssljax.serve.artefact import Artefact, load_artefact
+from ssljax.serve.weights import Place, on_default_device
 
 
 def open_artefact(path: str | Path, *, trusted: Sequence[Path] = (),
@@ -52,89 +42,16 @@ def relowered(path: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
     key = {"files": manifest["files"], "jax": jax.__version__, "ssljax": __version__}
 
     def write(folder: Path) -> None:
+        from ssljax.runs.relower import lower_again  # the model code, which few servers have
+
         for name, program in lower_again(path, manifest).items():
             (folder / f"{name}.jaxexp").write_bytes(program.data)
 
-    folder = entry(users_folder(), "relowered", key, write)
+    try:
+        folder = entry(users_folder(), "relowered", key, write)
+    except ImportError as err:
+        raise ArtefactError(
+            f"{path}: jax {jax.__version__} cannot run its programs, lowered by jax "
+            f"{manifest['jax'].get('version')}, and the model code that would lower them again is "
+            f"not installed ({err}). Install ssljax[train] or that jax.") from err
     return {name: (folder / f"{name}.jaxexp").read_bytes() for name in manifest["functions"]}
-
-
-def lower_again(path: Path, manifest: Mapping[str, Any]) -> dict[str, Program]:
-    """Return the programs of an artefact, lowered by this jax from its recipe.
-
-    Args:
-        path: the artefact.
-        manifest: of it; its files have been checked.
-
-    Raises:
-        ArtefactError: there is no recipe, its network cannot be made here, or it makes other
-            functions than the artefact has.
-        MissingExtraError: the model code is not installed.
-    """
-    name = manifest.get("recipe", {}).get("config")
-    config = json.loads(read_listed(path, manifest, name, ".json"))
-    try:
-        # Only a user's own config may name code outside ssljax: artefacts come from anywhere.
-        refuse_dotted_names(config["model"], str(path / name))
-        model = resolve("models", config["model"])
-    except ModuleNotFoundError as err:
-        raise MissingExtraError((err.name or "").partition(".")[0], "train") from err
-    except (KeyError, TypeError, ConfigError, CheckpointError) as err:
-        raise ArtefactError(f"{path / name} is no recipe that this ssljax can follow ({err}); "
-                            "export the run again.") from err
-    files = [listed(path, manifest, file, ".safetensors") for file in manifest["weights"]["files"]]
-    programs = lower(model, stored_shapes(files), manifest)
-    for function, spec in manifest["functions"].items():
-        if function not in programs or programs[function].inputs != spec["inputs"]:
-            raise ArtefactError(f"{path}: this ssljax makes another {function} than the one that "
-                                "wrote the artefact, or none; export the run again.")
-    return {function: programs[function] for function in manifest["functions"]}
-
-
-def relower_artefact(path: str | Path, output: str | Path | None = None, *,
-                     trusted: Sequence[Path] = (), key: Path | None = None) -> dict[str, Any]:
-    """Write an artefact again with programs of this jax; weights and golden answers stay.
-
-    Args:
-        path: the artefact.
-        output: where to; its own place unless told.
-        trusted: public keys, one of which must have signed the old one; () asks for none.
-        key: signs the new one; a signature of the old one does not carry over.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        ArtefactError: it is damaged, or cannot be lowered, or its new programs compute something
-            else.
-    """
-    path = Path(path)
-    manifest = read_manifest(path, trusted=trusted)
-    check_files(path, manifest)
-    programs = lower_again(path, manifest)
-    golden = read_golden(path / manifest["golden"],
-                         read_listed(path, manifest, manifest["golden"], ".safetensors"))
-    load_functions(path, manifest, {name: p.data for name, p in programs.items()},
-                   load_weights(path, manifest), golden)
-    old = {name: spec["file"] for name, spec in manifest["functions"].items()}
-
-    def fill(folder: Path) -> dict[str, Any]:
-        for name in manifest["files"].keys() - set(old.values()) - {MANIFEST, SIGNATURE}:
-            link(path / name, folder / name)
-        for name, program in programs.items():
-            (folder / old[name]).write_bytes(program.data)
-        functions = {name: {**spec, "outputs": programs[name].outputs,
-                            "constraints": list(programs[name].constraints)}
-                     for name, spec in manifest["functions"].items()}
-        return {**manifest, "functions": functions, **written_by(),
-                "relowered": {"jax": manifest["jax"], "written": manifest["written"]}}
-
-    return write_folder(Path(output or path), fill, key=key)
-
-
-def link(source: Path, target: Path) -> None:
-    """Give a file a second name; copy it where the file system has no such thing."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

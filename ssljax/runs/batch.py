@@ -24,8 +24,9 @@ import numpy as np
 from ssljax.core.errors import DataError, UnreadableRecordError
 from ssljax.core.files import sha256, sync_folder, write_json
 from ssljax.media import operations
+from ssljax.runs.artefact import open_artefact
 from ssljax.runs.batch_tables import INPUTS, OUTPUTS, Row, count_rows, read_rows, write_rows
-from ssljax.serve.artefact import Artefact, load_artefact
+from ssljax.serve.artefact import Artefact
 from ssljax.serve.embedding import make_embed
 
 PART = 1024                    # rows between two renames
@@ -44,7 +45,8 @@ class Done(NamedTuple):
 
 
 def embed_table(artefact: str | Path, source: str | Path, output: str | Path, *, column: str = "",
-                report: Report = lambda done, total: None, part: int = PART) -> Done:
+                report: Report = lambda done, total: None, part: int = PART,
+                trusted: Sequence[Path] = ()) -> Done:
     """Write the embedding of every row.
 
     Args:
@@ -54,6 +56,7 @@ def embed_table(artefact: str | Path, source: str | Path, output: str | Path, *,
         column: of text or images; "text" or "image" unless told.
         report: told how many rows are done, of how many.
         part: rows between two renames; the output does not depend on it.
+        trusted: public keys, one of which must have signed the artefact; () asks for none.
 
     Raises:
         ArtefactError: the artefact is damaged.
@@ -62,7 +65,7 @@ def embed_table(artefact: str | Path, source: str | Path, output: str | Path, *,
     """
     source, output = Path(source), Path(output)
     check_names(source, output)
-    loaded = load_artefact(Path(artefact))
+    loaded = open_artefact(artefact, trusted=trusted)
     column = column or ("text" if loaded.tokenizer else "image")
     job = {"artefact": sha256(loaded.path / "manifest.json"), "input": content_of(source),
            "column": column, "function": "embed"}

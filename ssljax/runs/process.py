@@ -39,11 +39,15 @@ def host_fingerprint() -> str:
     return hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()[:12]
 
 
-def keep_programs(folder: str) -> None:
+def keep_programs(folder: str, *, least: float = WORTH_KEEPING_S) -> None:
     """Keep compiled programs under `folder`, for the next start of the same run; "off" keeps none.
 
     A folder of its own for every kind of CPU: a home shared by unlike hosts would otherwise offer
     programs with instructions that this one lacks.
+
+    Args:
+        folder: made if it is not there.
+        least: seconds of compilation below which a program is not worth a file.
     """
     if folder == "off":
         return
@@ -55,7 +59,7 @@ def keep_programs(folder: str) -> None:
                         err)
         return
     jax.config.update("jax_compilation_cache_dir", str(home))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING_S)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
 
 
 def default_programs() -> str:

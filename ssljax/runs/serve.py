@@ -14,11 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ssljax.core.errors import ServeError
+from ssljax.runs.artefact import open_artefact
 from ssljax.serve.app import make_app
+from ssljax.serve.batch_runs import start_batches
+from ssljax.serve.jobs_folder import Jobs, open_jobs
 from ssljax.serve.keys import Key, Keys, digest, fixed, from_file, keys_of, no_keys
 from ssljax.serve.loading import load_served
 from ssljax.serve.log import LogOptions, make_log
@@ -55,7 +59,7 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
           api_key: str | None = None, keys: Path | None = None,
           tls: tuple[Path, Path] | None = None, slots: int = SLOTS, queue: int = QUEUE,
           grace: float = GRACE, jobs: Path | None = None, log: LogOptions | None = None,
-          announce: Callable[[str], None] = lambda url: None) -> None:
+          trusted: Sequence[Path] = (), announce: Callable[[str], None] = lambda url: None) -> None:
     """Answer requests until SIGTERM or Ctrl-C; then finish what runs and return.
 
     Args:
@@ -70,6 +74,7 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         grace: seconds that running requests have to finish at the end.
         jobs: folder of uploaded files and batches; None offers neither.
         log: where the request log goes, and what is in it; None keeps none.
+        trusted: public keys, one of which must have signed an artefact; () asks for none.
         announce: is called with the server's URL once it accepts requests.
 
     Raises:
@@ -84,13 +89,19 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
     with contextlib.ExitStack() as opened:
         sock = opened.enter_context(contextlib.closing(bind(host, port)))   # before the models
         write = opened.enter_context(contextlib.closing(make_log(log))).write if log else drop
+        offered = Jobs(open_jobs(jobs), SimpleQueue()) if jobs else None
         metrics = make_metrics()
-        server = open_server(partial(load_served, slots=slots, queue=queue, metrics=metrics),
-                             metrics=metrics, keys=check_of(api_key, keys), log=write, jobs=jobs)
+        load = partial(load_served, slots=slots, queue=queue, metrics=metrics,
+                       open_artefact=partial(open_artefact, trusted=trusted))
+        server = open_server(load, metrics=metrics, keys=check_of(api_key, keys), log=write,
+                             jobs=offered)
         opened.callback(server.models.close)
-        web = make_server(make_app(server), grace=grace, tls=tls)
+        app = make_app(server)
+        web = make_server(app, grace=grace, tls=tls)
         for model in models:
             server.models.load(model.path, model.name, model.version, model.weight)
+        if offered:
+            opened.callback(start_batches(app, offered, server.models.served))
         announce(listen(sock, scheme="https" if tls else "http"))
         run_server(web, sock, server.gate)
 

@@ -15,7 +15,7 @@ from absl import logging
 from jax import export
 
 from ssljax.core.config import resolve
-from ssljax.core.errors import ArtefactError, ConfigError, MissingExtraError, SsljaxError
+from ssljax.core.errors import ArtefactError, MissingExtraError, SsljaxError
 from ssljax.core.tokenizer import Tokenizer
 from ssljax.serve.golden import Golden, arguments_of, check_function, read_golden
 from ssljax.serve.manifest import (
@@ -173,7 +173,7 @@ def load_tokenizer(path: Path, manifest: Mapping[str, Any]) -> Tokenizer | None:
         tokenizer = resolve("tokenizers", {"name": name, **arguments})
     except ArtefactError:
         raise
-    except (KeyError, TypeError, AttributeError, ConfigError) as err:
+    except (KeyError, TypeError, AttributeError, ValueError) as err:       # ConfigError among them
         raise ArtefactError(f"{path / MANIFEST} names no tokenizer that can be read ({err}); "
                             f"{EXPORT_AGAIN}") from err
     except SsljaxError as err:

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -11,14 +12,15 @@ from ssljax.serve.chat import turns_of
 from ssljax.serve.device import make_device
 from ssljax.serve.encoder import FUNCTIONS
 from ssljax.serve.encoding import start_encoding
-from ssljax.serve.engine import Engine, start_engine
+from ssljax.serve.engine import start_engine
 from ssljax.serve.fields import Limits
 from ssljax.serve.metrics import Metrics, make_metrics
 from ssljax.serve.served import Served
 
 
 def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
-                queue: int, rows: int = 0, metrics: Metrics | None = None) -> Served:
+                queue: int, rows: int = 0, metrics: Metrics | None = None,
+                open_artefact: Callable[[Path], Artefact] = load_artefact) -> Served:
     """Load an artefact, compile what it needs, and start what answers for it.
 
     Args:
@@ -29,30 +31,27 @@ def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
         queue: requests that may wait for a slot.
         rows: inputs that are embedded together; chosen by their shape unless told.
         metrics: are told of batches.
+        open_artefact: reads and checks it; a server's may ask for a signature.
 
     Raises:
         ArtefactError: it is damaged or does not run here.
         ServeError: it can do nothing that this server offers.
     """
-    artefact = load_artefact(path)
+    artefact = open_artefact(path)
     manifest = artefact.manifest
     name = name or manifest["name"]
     figures = (metrics or make_metrics()).of(name, version)
-    engine = load_engine(artefact, slots=slots, queue=queue) if generates(artefact) else None
-    encoding = None
+    engine, name_of_numbers, encoding = None, fingerprint(artefact), None
+    if generates(artefact):
+        device = make_device(artefact, slots=slots)
+        device.warm_up()
+        name_of_numbers = device.fingerprint
+        engine = start_engine(device, artefact.tokenizer, queue=queue, waited=figures.queue_time)
     if encodes(artefact) or engine is None:
         encoding = start_encoding(artefact, rows=rows, report=lambda filled, places, seconds:
                                   figures.batch(filled, places))
-    return Served(name, version, artefact, fingerprint(artefact, slots),
-                  int(time.time()), engine, Limits(manifest.get("max_context", 0)), encoding,
-                  turns_of(artefact) if engine else None)
-
-
-def load_engine(artefact: Artefact, *, slots: int, queue: int) -> Engine:
-    """Return the running engine of a decoder, everything compiled."""
-    device = make_device(artefact, slots=slots)
-    device.warm_up()
-    return start_engine(device, artefact.tokenizer, queue=queue)
+    return Served(name, version, artefact, name_of_numbers, int(time.time()), engine,
+                  Limits(manifest.get("max_context", 0)), encoding, turns_of(artefact) if engine else None)
 
 
 def generates(artefact: Artefact) -> bool:
@@ -65,11 +64,11 @@ def encodes(artefact: Artefact) -> bool:
     return any(name in artefact.functions for name in FUNCTIONS)
 
 
-def fingerprint(artefact: Artefact, slots: int) -> str:
-    """Return what decides the numbers of an answer, as OpenAI's system_fingerprint."""
+def fingerprint(artefact: Artefact) -> str:
+    """Return what decides an encoder's numbers, as OpenAI's system_fingerprint."""
     files = sorted((name, spec["sha256"]) for name, spec in artefact.manifest["files"].items())
-    digest = hashlib.sha256(repr(files).encode()).hexdigest()[:12]
-    return f"ssljax-{digest}-slots{slots}-jax{jax.__version__}"
+    digest = hashlib.sha256(repr((files, jax.__version__)).encode()).hexdigest()[:12]
+    return f"fp_{digest}"
 
 
 def close_served(served: Served) -> None:

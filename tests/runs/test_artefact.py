@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from hashlib import sha256
 
 import jax
@@ -13,11 +14,11 @@ from ssljax.cli.main import main
 from ssljax.core.errors import ArtefactError, ConfigError
 from ssljax.evals.features import extractor
 from ssljax.export.artefact import digest
-from ssljax.runs import artefact as module
-from ssljax.runs import export
-from ssljax.runs.artefact import open_artefact, relower_artefact
+from ssljax.runs import export, relower
+from ssljax.runs.artefact import open_artefact
 from ssljax.runs.export import export_run, host_weights
 from ssljax.runs.linear_head import linear_head
+from ssljax.runs.relower import relower_artefact
 from ssljax.serve.artefact import ProgramError, load_artefact
 from tests.export.conftest import keys  # noqa: F401  a fixture
 
@@ -62,7 +63,7 @@ def test_program_that_jax_cannot_read_is_lowered_again_once(encoder, copy, monke
     with pytest.raises(ProgramError, match="0.1.2"):
         load_artefact(copy)
     lowered = []
-    monkeypatch.setattr(module, "lower_again", lambda *a, f=module.lower_again: (
+    monkeypatch.setattr(relower, "lower_again", lambda *a, f=relower.lower_again: (
         lowered.append(a), f(*a))[1])
     for _ in range(2):
         here = embedding(open_artefact(copy))
@@ -80,6 +81,13 @@ def test_relowered_artefact_is_whole_and_loads_without_model_code(encoder, copy,
     assert loaded.manifest["jax"]["version"] == jax.__version__
     relower_artefact(copy)                         # in its own place
     load_artefact(copy)
+
+
+def test_server_without_model_code_says_what_to_install(copy, monkeypatch):
+    spoil(copy, "sequence.jaxexp")
+    monkeypatch.setitem(sys.modules, "ssljax.models.vit", None)
+    with pytest.raises(ArtefactError, match=r"by jax 0\.1\.2, and the model code.*ssljax\[train\]"):
+        open_artefact(copy)
 
 
 def test_recipe_may_not_name_code_of_its_own(copy):
