@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from ssljax.cli.arena import add_arena, options_of
+
 from ssljax.cli.opening import add_opening, opened
 
 EXAMPLES = """\
@@ -14,6 +16,7 @@ EXAMPLES = """\
   ssljax keys add keys.json --name alice                       prints her key, once
   ssljax serve quickstart/artefact --keys keys.json --host 0.0.0.0 --port 443 \\
          --tls-cert chain.pem --tls-key key.pem
+  ssljax serve new=runs/b/artefact old=runs/a/artefact --arena     compare them on the page, vote
 """
 
 
@@ -38,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="for running requests to finish at the end (default: %(default)s)")
     add_guards(parser.add_argument_group("who may ask"))
     add_records(parser.add_argument_group("what is kept"))
+    add_arena(parser.add_argument_group("the page at /"))
     add_opening(parser)
 
 
@@ -76,7 +80,8 @@ def run(args: argparse.Namespace) -> None:
         print(f"Serving {what} on {url} (Ctrl-C ends; try prompts on {url}/)", flush=True)
 
     serve(models, trusted=opened(args), host=args.host, port=args.port, slots=args.slots,
-          queue=args.queue, grace=args.grace, announce=announce, keys=args.keys, jobs=args.jobs,
+          queue=args.queue, grace=args.grace, announce=announce, arena=options_of(args),
+          keys=args.keys, jobs=args.jobs,
           tls=(args.tls_cert, args.tls_key) if args.tls_cert else None,
           log=LogOptions(args.log, args.log_sample, args.log_text) if args.log else None,
           api_key=args.api_key or os.environ.get("SSLJAX_API_KEY"))

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ssljax.core.errors import ServeError
+from ssljax.runs.arena import ArenaOptions, page_over
 from ssljax.runs.artefact import open_artefact
 from ssljax.serve.app import make_app
 from ssljax.serve.batch_runs import start_batches
@@ -59,7 +60,8 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
           api_key: str | None = None, keys: Path | None = None,
           tls: tuple[Path, Path] | None = None, slots: int = SLOTS, queue: int = QUEUE,
           grace: float = GRACE, jobs: Path | None = None, log: LogOptions | None = None,
-          trusted: Sequence[Path] = (), announce: Callable[[str], None] = lambda url: None) -> None:
+          trusted: Sequence[Path] = (), arena: ArenaOptions = ArenaOptions(),
+          announce: Callable[[str], None] = lambda url: None) -> None:
     """Answer requests until SIGTERM or Ctrl-C; then finish what runs and return.
 
     Args:
@@ -75,6 +77,7 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         jobs: folder of uploaded files and batches; None offers neither.
         log: where the request log goes, and what is in it; None keeps none.
         trusted: public keys, one of which must have signed an artefact; () asks for none.
+        arena: what the page at / shows and keeps.
         announce: is called with the server's URL once it accepts requests.
 
     Raises:
@@ -93,11 +96,13 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         metrics = make_metrics()
         load = partial(load_served, slots=slots, queue=queue, metrics=metrics,
                        open_artefact=partial(open_artefact, trusted=trusted))
-        server = open_server(load, metrics=metrics, keys=check_of(api_key, keys), log=write,
+        checked = check_of(api_key, keys)
+        server = open_server(load, metrics=metrics, keys=checked, log=write,
                              jobs=offered)
         opened.callback(server.models.close)
         app = make_app(server)
-        web = make_server(app, grace=grace, tls=tls)
+        page = opened.enter_context(page_over(app, arena, checked))
+        web = make_server(page, grace=grace, tls=tls)
         for model in models:
             server.models.load(model.path, model.name, model.version, model.weight)
         if offered:

@@ -24,7 +24,6 @@ from ssljax.serve.routes import (
     kserve,
     models,
     openapi,
-    page,
     tokenize,
 )
 from ssljax.serve.served import Server
@@ -39,7 +38,6 @@ ROUTES = (
     kserve,
     models,
     openapi,
-    page,
     tokenize,
 )
 

@@ -41,6 +41,9 @@ def listing(server: Server, call: Call) -> list[dict[str, object]]:
 
 
 def describe(one: Served, name: str) -> dict[str, object]:
-    """Return OpenAI's model object, with the tokens that the model reads."""
+    """Return OpenAI's model object, with what the model is and how much it reads."""
+    manifest = one.artefact.manifest
     return {"id": name, "object": "model", "created": one.created, "owned_by": "ssljax",
-            "max_model_len": one.limits.context}
+            "max_model_len": one.limits.context, "version": one.version, "kind": manifest["kind"],
+            "inputs": ["text"] if one.artefact.tokenizer else list(manifest["preprocessing"]),
+            "system_fingerprint": one.fingerprint}
