@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 from ssljax.cli.arena import add_arena, options_of
-
 from ssljax.cli.opening import add_opening, opened
 
 EXAMPLES = """\

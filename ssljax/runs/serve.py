@@ -60,7 +60,7 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
           api_key: str | None = None, keys: Path | None = None,
           tls: tuple[Path, Path] | None = None, slots: int = SLOTS, queue: int = QUEUE,
           grace: float = GRACE, jobs: Path | None = None, log: LogOptions | None = None,
-          trusted: Sequence[Path] = (), arena: ArenaOptions = ArenaOptions(),
+          trusted: Sequence[Path] = (), arena: ArenaOptions | None = None,
           announce: Callable[[str], None] = lambda url: None) -> None:
     """Answer requests until SIGTERM or Ctrl-C; then finish what runs and return.
 
@@ -77,7 +77,7 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         jobs: folder of uploaded files and batches; None offers neither.
         log: where the request log goes, and what is in it; None keeps none.
         trusted: public keys, one of which must have signed an artefact; () asks for none.
-        arena: what the page at / shows and keeps.
+        arena: what the page at / shows and keeps; nothing is kept unless told.
         announce: is called with the server's URL once it accepts requests.
 
     Raises:
@@ -101,7 +101,7 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
                              jobs=offered)
         opened.callback(server.models.close)
         app = make_app(server)
-        page = opened.enter_context(page_over(app, arena, checked))
+        page = opened.enter_context(page_over(app, arena or ArenaOptions(), checked))
         web = make_server(page, grace=grace, tls=tls)
         for model in models:
             server.models.load(model.path, model.name, model.version, model.weight)

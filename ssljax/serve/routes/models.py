@@ -45,5 +45,6 @@ def describe(one: Served, name: str) -> dict[str, object]:
     manifest = one.artefact.manifest
     return {"id": name, "object": "model", "created": one.created, "owned_by": "ssljax",
             "max_model_len": one.limits.context, "version": one.version, "kind": manifest["kind"],
-            "inputs": ["text"] if one.artefact.tokenizer else list(manifest["preprocessing"]),
+            "inputs": (["text"] if one.artefact.tokenizer
+                       else list(manifest.get("preprocessing", ()))),
             "system_fingerprint": one.fingerprint}
