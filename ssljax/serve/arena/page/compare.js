@@ -64,15 +64,15 @@ export function makeCompare(state, onVote) {
     if (all.length < 2 || (!state.keeps_votes && !round.blind)) return;
     const button = (label, key, choice, pane, style) => el("button", {
       type: "button", className: `choice ${style ?? ""}`, style: pane === undefined ? {} : {"--hue": hue(pane)},
-      disabled: choice !== "skip" && (failed || !state.keeps_votes), onclick: () => vote(choice, pane)},
+      onclick: () => vote(choice, pane)},
       label, el("kbd", {}, key));
     const best = all.map((pane, i) => button(all.length === 2 ? `${pane.label} is better` : pane.label, String(i + 1), "best", i, "best"));
-    const two = all.length === 2;
+    const two = all.length === 2, votes = two ? [best[0], button("Tie", "0", "tie"), button("Both bad", "X", "bad"), best[1]]
+      : [...best, button("Tie", "0", "tie"), button("All bad", "X", "bad")];
     $$("vote").replaceChildren(
-      el("span", {className: "asks"}, failed ? "A pane failed: this round cannot be judged." :
-        two ? "Which answer is better?" : "Which answer is best?"),
-      el("span", {className: "choices"}, two ? [best[0], button("Tie", "0", "tie"), button("Both bad", "X", "bad"), best[1]]
-        : [...best, button("Tie", "0", "tie"), button("All bad", "X", "bad")],
+      el("span", {className: "asks"}, failed ? "A pane failed or is empty: this round cannot be judged." :
+        !state.keeps_votes ? "This server keeps no votes." : two ? "Which answer is better?" : "Which answer is best?"),
+      el("span", {className: "choices"}, failed || !state.keeps_votes ? null : votes,
         round.blind ? button("Show names", "S", "skip", undefined, "quiet") : null));
     $$("vote").hidden = false;
   }
@@ -80,7 +80,7 @@ export function makeCompare(state, onVote) {
   async function vote(choice, pane) {
     if (!round || running || round.voted || $$("vote").hidden) return;
     if (choice === "best" && !(pane < panes.all().length)) return;
-    if (choice === "skip" && !round.blind) return;
+    if (choice === "skip" ? !round.blind : !state.keeps_votes) return;
     const own = round;
     own.voted = true;
     try {
@@ -105,15 +105,20 @@ export function makeCompare(state, onVote) {
     run();
   }
 
+  $$("blind").addEventListener("change", () => $$("models").classList.toggle("neutral", $$("blind").checked));
   $$("form").addEventListener("submit", event => { event.preventDefault(); run(); });
   $$("form").addEventListener("keydown", event => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); }
   });
   drawModels();
+  $$("panes").replaceChildren(el("p", {className: "card empty"}, writers.length > 1
+    ? "Choose two to six models: they get the same prompt and the same seed, and answer side by side."
+    : "The answer appears here."));
   if (!writers.length) {
     $$("form").hidden = true;
+    $$("panes").replaceChildren();
     $$("summary").textContent = state.contestants.length ? "No model here writes text; see Images." : "No model can be asked now.";
   }
-  if (window.matchMedia("(pointer: fine)").matches) $$("prompt").focus();
+  if (!window.matchMedia("(pointer: coarse)").matches) $$("prompt").focus();   // no keyboard pops up
   return {run, stop, vote, next, jump: panes.jump, busy: () => running !== null, use: text => { $$("prompt").value = text; $$("prompt").focus(); }};
 }

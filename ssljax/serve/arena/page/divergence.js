@@ -15,6 +15,7 @@ export function common(one, other) {
 export function partings(panes) {
   const [first, ...others] = panes;
   const found = others.map(pane => {
+    if (first.error || pane.error) return null;       // a pane that failed says nothing of a model
     const at = common(first.text, pane.text);
     if (at < Math.min(first.text.length, pane.text.length)) return at;
     if (first.text.length === pane.text.length) return null;
@@ -43,13 +44,16 @@ export function sentence(panes, at) {
   const known = at.filter(x => x !== null);
   const writing = panes.some(pane => !pane.ended);
   if (!known.length)
-    return writing ? "" : panes.some(pane => pane.error) ? "" :
+    return writing || panes.some(pane => pane.error) ? "" :
       panes.every(pane => pane.text === panes[0].text) ? "All panes wrote the same text."
         : "The panes agree as far as they go.";
   const first = Math.min(...known);
-  const leaving = panes.filter((pane, i) => i > 0 && at[i] === first).map(pane => pane.label);
+  const labels = panes.filter((pane, i) => i > 0 && at[i] === first).map(pane => pane.label);
+  const leaving = labels.length > 1 && labels.length === panes.length - 1 ? "all others"
+    : labels.length > 1 ? `${labels.slice(0, -1).join(", ")} and ${labels.at(-1)}` : labels[0];
+  const many = labels.length > 1;
   const token = tokenAt(panes[0].tokens, first, panes[0].text);
   const where = token ? `token ${token.number + 1} (character ${first + 1})` : `character ${first + 1}`;
-  return first === 0 ? `${leaving.join(" and ")} ${leaving.length > 1 ? "differ" : "differs"} from A from the first character.`
-    : `The same up to ${where}, where ${leaving.join(" and ")} ${leaving.length > 1 ? "leave" : "leaves"} A.`;
+  return first === 0 ? `From the first character on, ${leaving} ${many ? "differ" : "differs"} from A.`
+    : `The same up to ${where}, where ${leaving} ${many ? "leave" : "leaves"} A.`;
 }

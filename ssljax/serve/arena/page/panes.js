@@ -86,12 +86,15 @@ function parts(pane, at) {
   // A token is marked whole where tokens are known, else the character; the end of a text by a sign.
   const from = token ? token.start : at;
   const length = token ? token.token[0].length : point.length;
-  const shown = pane.text.slice(from, from + length);
+  const shown = pane.text.slice(from, from + length), blank = shown.length - shown.trimStart().length;
+  const lead = blank < shown.length ? blank : 0;      // a mark over a line's end would cover two lines
   const mark = el("mark", {className: "parting", title: token ? chances(token.token) : "Here the answers part"},
-    shown === "" ? "⏹" : /^\s+$/.test(shown) ? shown.replaceAll("\n", "⏎\n").replaceAll(" ", "␣") : shown);
-  return [el("span", {className: "same"}, pane.text.slice(0, from)), mark, pane.text.slice(from + length),
+    shown === "" ? "⏹" : lead < blank ? visible(shown) : shown.slice(lead));
+  return [el("span", {className: "same"}, pane.text.slice(0, from + lead)), mark, pane.text.slice(from + length),
           token && token.token[2].length ? alternatives(token) : null].filter(Boolean);
 }
+
+const visible = blank => blank.replaceAll("\n", "⏎\n").replaceAll(" ", "␣");
 
 const chances = ([text, logprob]) => logprob === null ? JSON.stringify(text) : `${JSON.stringify(text)} had ${percent(Math.exp(logprob))}`;
 
@@ -99,14 +102,15 @@ function alternatives({number, token}) {
   const best = token[2].slice(0, 4).sort((a, b) => b[1] - a[1]);
   return el("ul", {className: "chances", "aria-label": `Most probable at token ${number + 1}`},
     best.map(([text, logprob]) => el("li", {className: text === token[0] ? "drawn" : ""},
-      el("code", {}, JSON.stringify(text).slice(1, -1)), el("i", {style: {"--share": Math.exp(logprob)}}), percent(Math.exp(logprob)))));
+      el("code", {}, JSON.stringify(text).slice(1, -1)), el("i", {style: {"--share": Math.exp(logprob)}}), el("b", {}, percent(Math.exp(logprob))))));
 }
 
 function facts(figures) {
   const ends = {length: "cut at the limit", stop: "came to an end", stopped: "stopped", error: "failed"};
   const tokens = figures.tokens === null ? null : `${figures.counted ? "" : "about "}${figures.tokens} tokens`;
   const rate = figures.tokens_per_second ? `${figures.tokens_per_second.toFixed(figures.tokens_per_second < 100 ? 1 : 0)} per second` : null;
-  return [["first token", seconds(figures.first_seconds)], ["tokens", tokens], ["speed", rate], ["in all", seconds(figures.seconds)],
+  const first = figures.first_seconds === null ? null : seconds(figures.first_seconds);
+  return [["first token", first], ["tokens", tokens], ["speed", rate], ["in all", seconds(figures.seconds)],
           ["end", ends[figures.finish] ?? figures.finish]]
     .filter(([, value]) => value)
     .map(([title, value]) => el("span", {title}, title === "first token" ? `first token ${value}` : value));
