@@ -16,10 +16,12 @@ from ssljax.serve.exchange import GONE, GoneError
 from ssljax.serve.http import refusal, refuse
 from ssljax.serve.routes import (
     admin,
+    batches,
     chat,
     classify,
     completions,
     embeddings,
+    files,
     health,
     kserve,
     models,
@@ -30,10 +32,12 @@ from ssljax.serve.served import Server
 
 ROUTES = (
     admin,
+    batches,
     chat,
     classify,
     completions,
     embeddings,
+    files,
     health,
     kserve,
     models,

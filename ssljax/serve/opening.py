@@ -1,11 +1,11 @@
 """All of a server's state in one place, before HTTP."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ssljax.serve.gate import make_gate
 from ssljax.serve.inputs import Fetch, refuse_urls
+from ssljax.serve.jobs_folder import Jobs
 from ssljax.serve.keys import Keys, no_keys
 from ssljax.serve.metrics import Metrics, make_metrics
 from ssljax.serve.served import Server
@@ -17,7 +17,7 @@ Log = Callable[[Mapping[str, Any]], None]
 
 def open_server(load: Load, *, metrics: Metrics | None = None, keys: Keys | None = None,
                 log: Log = lambda facts: None, body: int = BODY,
-                jobs: Path | None = None, fetch: Fetch = refuse_urls) -> Server:
+                jobs: Jobs | None = None, fetch: Fetch = refuse_urls) -> Server:
     """Return the state of a server without models; `server.models.load` brings them.
 
     Args:
@@ -26,7 +26,7 @@ def open_server(load: Load, *, metrics: Metrics | None = None, keys: Keys | None
         keys: who may ask; nobody is asked for a key unless told.
         log: is given the facts of every call that has ended; must not block.
         body: bytes of a request's body that are read at most.
-        jobs: folder of files and batches.
+        jobs: files and batches; none are offered unless told.
         fetch: gets what a URL in an input names; refuses unless told.
     """
     metrics = metrics or make_metrics()

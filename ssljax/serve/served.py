@@ -17,6 +17,7 @@ from ssljax.serve.engine import Engine
 from ssljax.serve.fields import Limits
 from ssljax.serve.gate import Gate
 from ssljax.serve.inputs import Fetch, refuse_urls
+from ssljax.serve.jobs_folder import Jobs
 from ssljax.serve.keys import Keys
 from ssljax.serve.metrics import Metrics
 
@@ -108,7 +109,7 @@ class Server(NamedTuple):
     gate:    the calls that are open, and whether the server drains
     log:     (facts of a call that has ended) -> None; never blocks
     body:    bytes of a request's body that are read at most
-    jobs:    folder of files and batches; None where they are not offered
+    jobs:    files and batches; None where they are not offered
     fetch:   (URL in an input) -> what is there; refuses unless told otherwise
     """
 
@@ -120,5 +121,5 @@ class Server(NamedTuple):
     gate: Gate
     log: Callable[[Mapping[str, Any]], None]
     body: int
-    jobs: Path | None
+    jobs: Jobs | None
     fetch: Fetch = refuse_urls

@@ -1,21 +1,23 @@
 """A server over engines that need no model: what is tested here is everything around them."""
 
 import contextlib
-import itertools
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 
 from ssljax.serve.app import make_app
+from ssljax.serve.batch_runs import start_batches
 from ssljax.serve.engine import Engine, Load, StoppedError
 from ssljax.serve.fields import Limits
 from ssljax.serve.jobs import Piece
+from ssljax.serve.jobs_folder import Jobs, open_jobs
 from ssljax.serve.keys import fixed, keys_of, new_key, no_keys
 from ssljax.serve.opening import open_server
 from ssljax.serve.scheduler import QueueFullError
@@ -57,8 +59,8 @@ def toy_engine(word: str, step: float) -> Engine:
                     slots.append(waiting.pop(0))
                 busy, ended = list(slots), closed
             if ended:
-                for one in [*busy, *waiting]:
-                    one[1](Piece(error="The server is shutting down."))
+                for _, deliver, *_ in [*busy, *waiting]:
+                    deliver(Piece(error="The server is shutting down."))
                 return
             time.sleep(step)
             for one in busy:
@@ -67,7 +69,8 @@ def toy_engine(word: str, step: float) -> Engine:
                 last = done >= job.max_tokens
                 if last:
                     cancel([one])
-                deliver(Piece(draw.choice(word), (), done, "length" if last else None))
+                with contextlib.suppress(RuntimeError):      # as the engine: its loop is gone
+                    deliver(Piece(draw.choice(word), (), done, "length" if last else None))
 
     def close():
         nonlocal closed
@@ -78,7 +81,8 @@ def toy_engine(word: str, step: float) -> Engine:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    return Engine(submit, lambda: load_of(len(waiting), len(slots), SLOTS, thread.is_alive()), close)
+    return Engine(submit, lambda: load_of(len(waiting), len(slots), SLOTS, thread.is_alive()),
+                  close)
 
 
 def load_of(*figures: Any) -> Load:
@@ -105,35 +109,35 @@ class Running(NamedTuple):
     secrets: dict[str, str]
 
 
+@contextlib.contextmanager
+def serving_toys(models: dict[str, str], keys: dict[str, dict[str, Any]] | None = None, *,
+          jobs: Path | None = None, part: int = 8, **more: Any) -> Iterator[Running]:
+    """Serve toys on a free port of this machine."""
+    made = {name: new_key(name, **limits) for name, limits in (keys or {}).items()}
+    check = keys_of(fixed([key for key, _ in made.values()])) if made else no_keys()
+    offered = Jobs(open_jobs(jobs), SimpleQueue()) if jobs else None
+    state = open_server(toy_served, keys=check, jobs=offered, **more)
+    for name, folder in models.items():
+        model, _, version = name.partition("@")
+        state.models.load(Path(folder), model, version or "1", None)
+    app = make_app(state)
+    stop = start_batches(app, offered, state.served, part=part) if offered else lambda: None
+    server = make_server(app, grace=5.0)
+    with contextlib.closing(bind("127.0.0.1", 0)) as sock:
+        listen(sock)
+        thread = threading.Thread(target=run_server, args=(server, sock, state.gate))
+        thread.start()
+        try:
+            yield Running(state, sock.getsockname()[1],
+                          {name: secret for name, (_, secret) in made.items()})
+        finally:
+            server.should_exit = True
+            thread.join(10)
+            stop()
+            state.models.close()
+
+
 @pytest.fixture(scope="session")
 def running() -> Callable[..., Any]:
-    """Return running(models, keys={name: limits}, ...): a context that serves on a free port."""
-    @contextlib.contextmanager
-    def serve(models: dict[str, str], keys: dict[str, dict[str, Any]] | None = None,
-              **more: Any) -> Iterator[Running]:
-        made = {name: new_key(name, **limits) for name, limits in (keys or {}).items()}
-        check = keys_of(fixed([key for key, _ in made.values()])) if made else no_keys()
-        state = open_server(toy_served, keys=check, **more)
-        for name, folder in models.items():
-            model, _, version = name.partition("@")
-            state.models.load(Path(folder), model, version or "1", None)
-        server = make_server(make_app(state), grace=5.0)
-        with contextlib.closing(bind("127.0.0.1", 0)) as sock:
-            listen(sock)
-            thread = threading.Thread(target=run_server, args=(server, sock, state.gate))
-            thread.start()
-            try:
-                yield Running(state, sock.getsockname()[1],
-                              {name: secret for name, (_, secret) in made.items()})
-            finally:
-                server.should_exit = True
-                thread.join(10)
-                state.models.close()
-
-    return serve
-
-
-@pytest.fixture
-def numbers() -> Iterator[int]:
-    """Return a counter, for seeds and ids."""
-    return itertools.count()
+    """Return running(models, keys={name: limits}, ...): a context of a server over toys."""
+    return serving_toys
