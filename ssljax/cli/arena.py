@@ -17,7 +17,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    add_arena(parser, folder_default=Path("runs/arena"))
+    add_arena(parser)
     parser.add_argument("--host", default="127.0.0.1",
                         help="address to listen on; one that others can reach needs a key "
                              "(default: %(default)s)")
@@ -28,12 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                           "other users cannot see it")
 
 
-def add_arena(parser: argparse._ActionsContainer, *, folder_default: Path | None = None) -> None:
+def add_arena(parser: argparse._ActionsContainer) -> None:
     """Declare what concerns the page; `ssljax serve` has the same."""
-    parser.add_argument("--arena", type=Path, metavar="FOLDER", nargs="?", default=folder_default,
-                        const=Path("runs/arena"),
-                        help="keep votes, transcripts and saved prompts of the page at / here "
-                             "(runs/arena unless named)")
+    parser.add_argument("--arena-folder", type=Path, metavar="FOLDER", default=Path("runs/arena"),
+                        help="of votes, transcripts and saved prompts (default: %(default)s)")
     parser.add_argument("--data", type=Path, action="append", default=[], metavar="DATASET",
                         help="show the rows of a data set there, to those with a key; nearest "
                              "neighbours come from its images. May be repeated")
@@ -50,13 +48,14 @@ def run(args: argparse.Namespace) -> None:
     from ssljax.runs.arena import compare
     from ssljax.runs.serve import check_of
 
-    compare(options_of(args), check_of(args.api_key or os.environ.get("SSLJAX_API_KEY"), args.keys),
+    key = args.api_key or os.environ.get("SSLJAX_API_KEY")
+    compare(options_of(args, keeps=True), check_of(key, args.keys),
             host=args.host, port=args.port,
             announce=lambda url: print(f"Compare models on {url}/ (Ctrl-C ends)", flush=True))
 
 
-def options_of(args: argparse.Namespace) -> object:
-    """Return what the page is to show and keep."""
+def options_of(args: argparse.Namespace, *, keeps: bool) -> object:
+    """Return what the page is to show, and where it keeps votes if it keeps any."""
     from ssljax.runs.arena import ArenaOptions
-    return ArenaOptions(args.arena, tuple(args.data), tuple(args.endpoint),
+    return ArenaOptions(args.arena_folder if keeps else None, tuple(args.data), tuple(args.endpoint),
                         tuple(args.endpoint_key), args.allow_private)

@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="for running requests to finish at the end (default: %(default)s)")
     add_guards(parser.add_argument_group("who may ask"))
     add_records(parser.add_argument_group("what is kept"))
-    add_arena(parser.add_argument_group("the page at /"))
+    page = parser.add_argument_group("the page at /")
+    page.add_argument("--arena", action="store_true",
+                      help="take votes on the page, rank the models by them, and keep both")
+    add_arena(page)
     add_opening(parser)
 
 
@@ -79,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"Serving {what} on {url} (Ctrl-C ends; try prompts on {url}/)", flush=True)
 
     serve(models, trusted=opened(args), host=args.host, port=args.port, slots=args.slots,
-          queue=args.queue, grace=args.grace, announce=announce, arena=options_of(args),
+          queue=args.queue, grace=args.grace, announce=announce, arena=options_of(args, keeps=args.arena),
           keys=args.keys, jobs=args.jobs,
           tls=(args.tls_cert, args.tls_key) if args.tls_cert else None,
           log=LogOptions(args.log, args.log_sample, args.log_text) if args.log else None,

@@ -42,7 +42,7 @@ def open_journal(path: Path) -> Journal:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as err:
         raise ServeError(f"{path} cannot be written ({err.strerror}); choose another folder with "
-                         "--arena DIR.") from err
+                         "--arena-folder FOLDER.") from err
     end_cut_line(file)
     alone = threading.Lock()
 
