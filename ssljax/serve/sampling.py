@@ -111,7 +111,7 @@ def masked(logits: jax.Array, rows: Rows) -> jax.Array:
 def greedy(logits: jax.Array, rows: Rows) -> jax.Array:
     """Return the most probable token of each row, i32 [B]."""
     del rows
-    return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    return best(logits)
 
 
 def sampled(logits: jax.Array, rows: Rows) -> jax.Array:
@@ -119,8 +119,19 @@ def sampled(logits: jax.Array, rows: Rows) -> jax.Array:
     def noise(seed: jax.Array, count: jax.Array) -> jax.Array:
         return jax.random.gumbel(jax.random.fold_in(jax.random.key(seed), count), logits.shape[1:])
 
-    drawn = jnp.argmax(kept(logits, rows) + jax.vmap(noise)(rows.seed, rows.count), axis=-1)
-    return jnp.where(rows.temperature > 0, drawn.astype(jnp.int32), greedy(logits, rows))
+    drawn = best(kept(logits, rows) + jax.vmap(noise)(rows.seed, rows.count))
+    return jnp.where(rows.temperature > 0, drawn, greedy(logits, rows))
+
+
+def best(values: jax.Array) -> jax.Array:
+    """Return the first place of the largest of values [B, V], i32 [B].
+
+    In two passes that XLA's CPU compiler vectorises; argmax, which it does not, took 3.8 ms for 16
+    rows of 50,257 where these take 0.6, and the noise computed inside it 17 where now 5.
+    """
+    vocab = values.shape[1]
+    place = jnp.where(values == values.max(axis=1, keepdims=True), jnp.arange(vocab), vocab - 1)
+    return place.min(axis=1).astype(jnp.int32)
 
 
 def kept(logits: jax.Array, rows: Rows) -> jax.Array:
@@ -169,7 +180,8 @@ def top_p_limit(lowest: jax.Array, scaled: jax.Array, rows: Rows) -> jax.Array:
 def largest(accepts: Callable[[jax.Array], jax.Array], like: jax.Array) -> jax.Array:
     """Return the largest u32 [B] of which `accepts` holds, as it does of all smaller ones.
 
-    32 passes over the logits in place of a sort, which takes eight times as long on a CPU.
+    32 passes over the logits in place of a sort, which takes twenty times as long on a CPU (16 rows
+    of 50,257: 9 ms for 175).
     """
     def step(bit: int, found: jax.Array) -> jax.Array:
         trial = found | (jnp.uint32(1 << 31) >> bit.astype(jnp.uint32))

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.serve.rows import Rows, advance
-from ssljax.serve.sampling import Drawn, adjusted, draw, kept
+from ssljax.serve.sampling import Drawn, adjusted, best, draw, kept
 
 LONGEST, SHORTEST = 4, 1         # tokens at the end of a text that are looked up, the longest first
 
@@ -145,8 +145,8 @@ def keys_of(seed: jax.Array, count: jax.Array, guesses: int) -> tuple[jax.Array,
 def probabilities(logits: jax.Array, rows: Rows) -> jax.Array:
     """Return what `draw` draws from, f32 [B, V]: all on the best token for a temperature of 0."""
     changed = adjusted(logits, rows)
-    best = jax.nn.one_hot(jnp.argmax(changed, axis=-1), logits.shape[-1])
-    return jnp.where(rows.temperature[:, None] > 0, jax.nn.softmax(kept(changed, rows)), best)
+    sure = jax.nn.one_hot(best(changed), logits.shape[-1])
+    return jnp.where(rows.temperature[:, None] > 0, jax.nn.softmax(kept(changed, rows)), sure)
 
 
 def first_false(right: jax.Array) -> jax.Array:

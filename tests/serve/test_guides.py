@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ssljax.core.errors import RequestError
+from ssljax.serve import guides
 from ssljax.serve.grammars import grammar_of, response_format, structured_outputs
 from ssljax.serve.guides import make_guides
 from ssljax.serve.jobs import Job, Sampling, Scored
@@ -174,4 +175,16 @@ def test_a_schema_that_cannot_be_enforced_is_refused_by_its_place(schema, where,
 def test_a_grammar_of_nothing_is_refused_at_the_start(start):
     with pytest.raises(RequestError, match="cannot be followed") as caught:
         start(schema_grammar({"$ref": "#"}))
+    assert caught.value.status == 400
+
+
+def test_a_grammar_that_grows_too_complex_is_the_requests_fault(tokenizer, monkeypatch):
+    tight = guides.parser_limits().__class__(max_items_in_row=40, verbose_errors=False)
+    monkeypatch.setattr(guides, "parser_limits", lambda: tight)
+    guide = make_guides(tokenizer)(grammar_of(structured_outputs(
+        "structured_outputs", {"grammar": 'start: start start | "a"'})))
+    with pytest.raises(RequestError, match="cannot be followed") as caught:
+        for _ in range(200):
+            guide.allowed()
+            guide.accept(tokenizer.encode("a")[0])
     assert caught.value.status == 400
