@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> None:
         print(f"Serving {what} on {url} (Ctrl-C ends; try prompts on {url}/)", flush=True)
 
     serve(models, trusted=opened(args), host=args.host, port=args.port, slots=args.slots,
-          queue=args.queue, grace=args.grace, announce=announce, arena=options_of(args, keeps=args.arena),
-          keys=args.keys, jobs=args.jobs,
+          queue=args.queue, grace=args.grace, announce=announce, keys=args.keys, jobs=args.jobs,
+          arena=options_of(args, keeps=args.arena),
           tls=(args.tls_cert, args.tls_key) if args.tls_cert else None,
           log=LogOptions(args.log, args.log_sample, args.log_text) if args.log else None,
           api_key=args.api_key or os.environ.get("SSLJAX_API_KEY"))
