@@ -1,6 +1,7 @@
 """ssljax serve: answer HTTP requests from artefacts."""
 
 import argparse
+import math
 import os
 from pathlib import Path
 
@@ -35,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slots", type=int, default=8,
                         help="requests decoded together (default: %(default)s)")
     parser.add_argument("--queue", type=int, default=64,
-                        help="requests that may wait; more get a 429 (default: %(default)s)")
+                        help="requests that may wait; more get a 429, or 503 when it is others "
+                             "who wait (default: %(default)s)")
+    parser.add_argument("--queue-tokens", type=float, default=math.inf, metavar="N",
+                        help="tokens of prompts and answers that may wait (default: any number)")
     parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS",
                         help="for running requests to finish at the end (default: %(default)s)")
     add_guards(parser.add_argument_group("who may ask"))
@@ -82,7 +86,8 @@ def run(args: argparse.Namespace) -> None:
         print(f"Serving {what} on {url} (Ctrl-C ends; try prompts on {url}/)", flush=True)
 
     serve(models, trusted=opened(args), host=args.host, port=args.port, slots=args.slots,
-          queue=args.queue, grace=args.grace, announce=announce, keys=args.keys, jobs=args.jobs,
+          queue=args.queue, queue_tokens=args.queue_tokens, grace=args.grace, announce=announce,
+          keys=args.keys, jobs=args.jobs,
           arena=options_of(args, keeps=args.arena),
           tls=(args.tls_cert, args.tls_key) if args.tls_cert else None,
           log=LogOptions(args.log, args.log_sample, args.log_text) if args.log else None,

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from ssljax.serve.server import bind, check_exposure, listen, make_server, run_s
 
 SLOTS = 8
 QUEUE = 64
+SHARE = 0.5                          # of the queue for one key, so that others find a place
 GRACE = 30.0                         # seconds, as Kubernetes gives a pod before it kills it
 ANSWER_SECONDS = 300.0               # of silence after which a measurement gives up
 
@@ -59,7 +61,8 @@ class Named(NamedTuple):
 def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port: int = 8000,
           api_key: str | None = None, keys: Path | None = None,
           tls: tuple[Path, Path] | None = None, slots: int = SLOTS, queue: int = QUEUE,
-          grace: float = GRACE, jobs: Path | None = None, log: LogOptions | None = None,
+          queue_tokens: float = math.inf, grace: float = GRACE, jobs: Path | None = None,
+          log: LogOptions | None = None,
           trusted: Sequence[Path] = (), arena: ArenaOptions | None = None,
           announce: Callable[[str], None] = lambda url: None) -> None:
     """Answer requests until SIGTERM or Ctrl-C; then finish what runs and return.
@@ -72,7 +75,9 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         keys: file of keys (`ssljax keys`), each with its limits; None and no api_key asks nobody.
         tls: files of certificate and key.
         slots: requests that are decoded together.
-        queue: requests that may wait for a slot; more are refused with 429.
+        queue: requests that may wait for a slot; more are refused. Where there are several keys,
+            one may take half of them, and all slots but one.
+        queue_tokens: of prompts and answers that may wait.
         grace: seconds that running requests have to finish at the end.
         jobs: folder of uploaded files and batches; None offers neither.
         log: where the request log goes, and what is in it; None keeps none.
@@ -85,8 +90,9 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         ArtefactError: an artefact is damaged or does not run here.
     """
     check_exposure(host, guarded=bool(api_key or keys))
-    if slots < 1 or queue < 0:
-        raise ServeError(f"slots {slots} and queue {queue}: expected at least 1 and 0.")
+    if slots < 1 or queue < 0 or not queue_tokens >= 0:
+        raise ServeError(f"slots {slots}, queue {queue} and queue_tokens {queue_tokens:g}: expected "
+                         "at least 1, 0 and 0.")
     if isinstance(models, str | Path):
         models = [Named(Path(models))]
     with contextlib.ExitStack() as opened:
@@ -94,7 +100,8 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         write = opened.enter_context(contextlib.closing(make_log(log))).write if log else drop
         offered = Jobs(open_jobs(jobs), SimpleQueue()) if jobs else None
         metrics = make_metrics()
-        load = partial(load_served, slots=slots, queue=queue, metrics=metrics,
+        load = partial(load_served, slots=slots, queue=queue, queue_tokens=queue_tokens,
+                       share=SHARE if keys else 1.0, reserve=1 if keys else 0, metrics=metrics,
                        open_artefact=partial(open_artefact, trusted=trusted))
         checked = check_of(api_key, keys)
         server = open_server(load, metrics=metrics, keys=checked, log=write,

@@ -1,6 +1,7 @@
 """From an artefact on disk to a version that answers."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,8 @@ from ssljax.serve.served import Served
 
 
 def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
-                queue: int, rows: int = 0, metrics: Metrics | None = None,
+                queue: int, queue_tokens: float = math.inf, share: float = 1.0, reserve: int = 0,
+                rows: int = 0, metrics: Metrics | None = None,
                 open_artefact: Callable[[Path], Artefact] = load_artefact) -> Served:
     """Load an artefact, compile what it needs, and start what answers for it.
 
@@ -29,6 +31,9 @@ def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
         version: beside others of the same name.
         slots: requests that are decoded together.
         queue: requests that may wait for a slot.
+        queue_tokens: of prompts and answers that may wait.
+        share: fraction of the queue that one caller may take.
+        reserve: slots that one caller cannot take alone.
         rows: inputs that are embedded together; chosen by their shape unless told.
         metrics: are told of batches.
         open_artefact: reads and checks it; a server's may ask for a signature.
@@ -46,7 +51,8 @@ def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
         device = make_device(artefact, slots=slots)
         device.warm_up()
         name_of_numbers = device.fingerprint
-        engine = start_engine(device, artefact.tokenizer, queue=queue, waited=figures.queue_time)
+        engine = start_engine(device, artefact.tokenizer, queue=queue, tokens=queue_tokens,
+                              share=share, reserve=reserve, waited=figures.queue_time)
     if encodes(artefact) or engine is None:
         encoding = start_encoding(artefact, rows=rows, report=lambda filled, places, seconds:
                                   figures.batch(filled, places))
