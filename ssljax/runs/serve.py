@@ -91,8 +91,8 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
     """
     check_exposure(host, guarded=bool(api_key or keys))
     if slots < 1 or queue < 0 or not queue_tokens >= 0:
-        raise ServeError(f"slots {slots}, queue {queue}, queue_tokens {queue_tokens:g}: expected at "
-                         "least 1, 0 and 0.")
+        raise ServeError(f"slots {slots}, queue {queue}, queue_tokens {queue_tokens:g}: expected "
+                         "at least 1, 0 and 0.")
     if isinstance(models, str | Path):
         models = [Named(Path(models))]
     with contextlib.ExitStack() as opened:
