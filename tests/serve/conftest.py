@@ -23,9 +23,10 @@ from ssljax.serve.fields import Limits
 from ssljax.serve.device import Device, make_device
 from ssljax.serve.engine import Engine, start_engine
 from ssljax.serve.jobs import Job, Piece, Sampling
+from ssljax.serve.keys import Key, digest, fixed, keys_of, no_keys
+from ssljax.serve.opening import open_server
 from ssljax.serve.served import Served
 from ssljax.serve.server import bind, listen, make_server, run_server
-from ssljax.serve.switchboard import open_server
 from ssljax.tokenizers import byte
 
 CONTEXT, SLOTS, VOCAB = 48, 3, 257
@@ -113,8 +114,11 @@ def serving(artefact) -> Callable[..., Any]:
     @contextlib.contextmanager
     def serve(engine: Engine, *, api_key: str | None = None) -> Iterator[int]:
         served = Served("tiny", "1", artefact, "fp_test", 0, engine, Limits(CONTEXT))
-        app = make_app(open_server([served], api_key=api_key, body=4096))
-        server = make_server(app, grace=2.0)
+        one = [Key("k", "k", digest((api_key or "").encode()), 0)]
+        keys = keys_of(fixed(one)) if api_key else no_keys()
+        state = open_server(lambda path, name, version: served, keys=keys, body=4096)
+        state.models.load(artefact.path, "tiny", "1", None)
+        server = make_server(make_app(state), grace=2.0)
         with contextlib.closing(bind("127.0.0.1", 0)) as sock:
             listen(sock)
             thread = threading.Thread(target=run_server, args=(server, sock))
