@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         cifar10=dict(dims=(2048, 2048, 2048), scale=0.1), imagenet=dict(dims=(8192, 8192, 8192)),
         smoke=dict(dims=(64, 32))))
     add_optimizer(
-        c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+        c, arg,
         cifar10=dict(name="lars", lr=0.3, weight_decay=1e-4, trust=0.02, clip=True, warmup=0.01),
         imagenet=dict(name="lars", lr=0.2, weight_decay=1.5e-6, warmup=0.01, groups=dict(
             vectors=dict(match=r".*/(bias|scale)", lr_scale=0.0048 / 0.2))))

@@ -21,8 +21,10 @@ Network = Literal["resnet", "vit"]
 SIZES = ("", "cpu", "cifar10", "imagenet", "smoke")
 PIXELS = {"": 64, "cpu": 32, "cifar10": 32, "imagenet": 224, "smoke": 8}
 PATCHES = {"": 8, "cpu": 4, "cifar10": 4, "imagenet": 16, "smoke": 4}
+# Blocks that start as the identity take longer to open than a run of minutes has: SimCLR's linear
+# probe after six epochs on a CPU is .37 with them and .40 without.
 RESNETS = {"": dict(variant="18", stem="small"),
-           "cpu": dict(depths=(1, 1, 1), widths=(32, 64, 128), stem="patch"),
+           "cpu": dict(depths=(1, 1, 1), widths=(32, 64, 128), stem="patch", zero_scale=False),
            "cifar10": dict(variant="18", stem="small"), "imagenet": dict(variant="50"),
            "smoke": dict(depths=(1, 1), widths=(8, 16), stem="small")}
 VITS = {"": dict(width=192, depth=12, num_heads=3), "cpu": dict(width=128, depth=4, num_heads=4),

@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     count = c.pretext.get_oneway_ref("permutations")
     c.objective = dict(name="jigsaw", permutations=count, **of(
         arg, dict(hidden_dim=1024), imagenet=dict(hidden_dim=4096), smoke=dict(hidden_dim=32)))
-    add_optimizer(c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+    add_optimizer(c, arg,
                   imagenet=dict(name="sgd", lr=0.1, weight_decay=1e-4, warmup=5 / 35))
     add_held_out(c, arg)
     return c

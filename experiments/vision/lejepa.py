@@ -17,7 +17,7 @@ VIEWS = {**BYOL, "blur_probability": 0.5, "solarise_probability": 0.2}
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
     c = run(arg, network="vit" if arg == "imagenet" else "resnet",
-            epochs={"": 200, "cpu": 10, "cifar10": 300, "imagenet": 100},
+            epochs={"": 200, "cpu": 16, "cifar10": 300, "imagenet": 100},
             batch_size={"": 256, "imagenet": 512})
     add_views(c, arg, VIEWS, min_area=0.2)
     if arg == "imagenet":
@@ -29,7 +29,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         cifar10=dict(dims=(2048, 2048, 128)), imagenet=dict(dims=(2048, 2048, 512)),
         smoke=dict(dims=(64, 32), directions=64)))
     add_optimizer(
-        c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+        c, arg,
         cifar10=dict(name="adamw", lr=5e-4, weight_decay=5e-4, warmup=0.05),
         # 5e-4 at any batch: the division undoes the scale.
         imagenet=dict(name="adamw", lr=5e-4 * 256 / c.batch_size, weight_decay=0.05, warmup=0.05))

@@ -14,7 +14,7 @@ from experiments.vision.two_views import MOCO, add_optimizer, add_views, of
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 200, "cpu": 15, "cifar10": 1000, "imagenet": 200},
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 16, "cifar10": 1000, "imagenet": 200},
             batch_size={"": 256})
     add_views(c, arg, MOCO)
     # A run of few steps needs a teacher that follows soon, and keys that are not too old.
@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         imagenet=dict(queue_size=65536, momentum=0.999, hidden_dim=2048),
         smoke=dict(queue_size=128, momentum=0.9, hidden_dim=64, out_dim=32)))
     add_optimizer(
-        c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+        c, arg,
         cifar10=dict(name="sgd", lr=0.3, weight_decay=1e-4, warmup=0.01),
         imagenet=dict(name="sgd", lr=0.03, weight_decay=1e-4))
     return c

@@ -15,7 +15,7 @@ from experiments.vision.two_views import BYOL, add_optimizer, add_views, of
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
     c = run(arg, network="vit" if arg == "imagenet" else "resnet",
-            epochs={"": 200, "cpu": 15, "cifar10": 1000, "imagenet": 300},
+            epochs={"": 200, "cpu": 16, "cifar10": 1000, "imagenet": 300},
             batch_size={"": 256, "imagenet": 4096})
     add_views(c, arg, BYOL)
     c.objective = dict(name="moco_v3", temperature=0.2, **of(
@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         imagenet=dict(dims=(4096, 4096, 256), predictor_dim=4096),
         smoke=dict(momentum=0.9, dims=(64, 32), predictor_dim=64)))
     add_optimizer(
-        c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+        c, arg,
         cifar10=dict(name="lars", lr=0.3, weight_decay=1e-6, trust=0.02, clip=True, warmup=0.01),
         imagenet=dict(name="adamw", lr=1.5e-4, weight_decay=0.1, warmup=40 / 300, groups=dict(
             stem=dict(match="encoder/[wb]_patch", freeze=True))))

@@ -27,7 +27,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         smoke=dict(grid_size=15, tile_size=4)))
     c.objective = dict(name="relative_location", **of(arg, dict(hidden_dim=1024),
                                                       smoke=dict(hidden_dim=32)))
-    add_optimizer(c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+    add_optimizer(c, arg,
                   imagenet=dict(name="sgd", lr=0.1, weight_decay=1e-4, warmup=5 / 35))
     add_held_out(c, arg)
     return c

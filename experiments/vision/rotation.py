@@ -15,13 +15,13 @@ from experiments.vision.two_views import add_optimizer
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 100, "cpu": 20, "imagenet": 35},
+    c = run(arg, network="resnet", epochs={"": 100, "cpu": 8, "imagenet": 35},
             batch_size={"": 128, "imagenet": 256})
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
     c.pretext = dict(name="rotations", size=pixels, channels=channels,
                      min_area=0.2 if arg == "imagenet" else 0.6)
     c.objective = dict(name="rotation")
-    add_optimizer(c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+    add_optimizer(c, arg,
                   cifar10=dict(name="sgd", lr=0.2, weight_decay=5e-4),
                   imagenet=dict(name="sgd", lr=0.1, weight_decay=1e-4, warmup=5 / 35))
     add_held_out(c, arg)

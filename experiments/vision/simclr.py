@@ -20,11 +20,12 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     add_views(c, arg, SIMCLR, min_area=0.2, jitter=(0.4, 0.4, 0.4, 0.1), gray_probability=0.1)
     c.objective = dict(name="simclr", **of(
         arg, dict(temperature=0.2, hidden_dim=512, out_dim=128, norm="none"),
+        cpu=dict(temperature=0.5),
         cifar10=dict(temperature=0.5, hidden_dim=1024),
         imagenet=dict(temperature=0.1, hidden_dim=2048, norm="batch"),
         smoke=dict(hidden_dim=64, out_dim=32)))
     add_optimizer(
-        c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+        c, arg,
         cifar10=dict(name="sgd", lr=0.06, weight_decay=5e-4),
         imagenet=dict(name="lars", lr=0.3, weight_decay=1e-6, warmup=0.1))
     return c

@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         imagenet=dict(hidden_dims=(2048, 2048), out_dim=2048, bottleneck_dim=512),
         smoke=dict(hidden_dims=(64,), out_dim=64, bottleneck_dim=16)))
     add_optimizer(
-        c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+        c, arg,
         cifar10=dict(name="sgd", lr=0.03, weight_decay=5e-4),
         imagenet=dict(name="sgd", lr=0.05, weight_decay=1e-4))
     return c

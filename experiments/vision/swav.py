@@ -12,7 +12,7 @@ import ml_collections
 from experiments.vision.base import run
 from experiments.vision.two_views import SIMCLR, add_optimizer, add_views, of
 
-EPOCHS = {"": 200, "cpu": 10, "cifar10": 1000, "imagenet": 800}
+EPOCHS = {"": 200, "cpu": 16, "cifar10": 1000, "imagenet": 800}
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
@@ -33,7 +33,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         imagenet=dict(prototypes=3000, hidden_dim=2048, queue_size=0, queue_from=0),
         smoke=dict(prototypes=32, hidden_dim=64, out_dim=32, queue_size=128, queue_from=4)))
     add_optimizer(
-        c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+        c, arg,
         cifar10=dict(name="lars", lr=0.6, weight_decay=1e-6, trust=0.02, clip=True, warmup=0.01),
         imagenet=dict(name="lars", lr=0.3, weight_decay=1e-6, warmup=10 / 800))
     return c

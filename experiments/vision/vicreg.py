@@ -15,7 +15,7 @@ from experiments.vision.two_views import BYOL, add_optimizer, add_views, of
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 200, "cpu": 20, "cifar10": 1000, "imagenet": 1000},
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 16, "cifar10": 1000, "imagenet": 1000},
             batch_size={"": 256, "imagenet": 2048})
     add_views(c, arg, BYOL, min_area=0.2, solarise_probability=0.1)
     c.objective = dict(name="vicreg", **of(
@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         imagenet=dict(dims=(8192, 8192, 8192), variance_pair="mean"),
         smoke=dict(dims=(64, 32))))
     add_optimizer(
-        c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
+        c, arg,
         cifar10=dict(name="lars", lr=0.3, weight_decay=1e-4, trust=0.02, clip=True, warmup=0.01),
         imagenet=dict(name="lars", lr=0.2, weight_decay=1e-6, warmup=0.01))
     return c
