@@ -1,0 +1,127 @@
+"""A request's tokens and log probabilities are the same bits whatever else the engine does."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from ssljax.serve.device import make_device
+from ssljax.serve.engine import start_engine
+from ssljax.serve.jobs import Sampling
+
+STARTS = ["", "def f(x):\n    return", "The quick brown fox jumps over the lazy dog",
+          "The quick brown fox sits", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]
+
+
+def random_job(ask, rng):
+    """Return a job whose prompt begins as others do, with any settings."""
+    text = STARTS[rng.integers(len(STARTS))][:40] + "xyz"[:rng.integers(4)]
+    sampling = Sampling(
+        temperature=float(rng.choice([0.0, 0.7, 1.3])), top_k=int(rng.choice([0, 5])),
+        top_p=float(rng.choice([1.0, 0.9])), seed=int(rng.integers(2**32)),
+        min_p=float(rng.choice([0.0, 0.05])), frequency=float(rng.choice([0.0, 0.4])),
+        repetition=float(rng.choice([1.0, 1.2])), bias=((101, 2.0),) if rng.random() < 0.2 else ())
+    return ask(text, int(rng.integers(1, 47 - len(text))), sampling=sampling,
+               logprobs=int(rng.integers(4)))
+
+
+def answers(pieces):
+    """Return text, tokens, log probabilities and alternatives, and why it ended."""
+    assert pieces[-1].error is None
+    return ("".join(piece.text for piece in pieces), pieces[-1].finish,
+            [scored for piece in pieces for scored in piece.scored])
+
+
+def alone(device, tokenizer, job, gather):
+    """Return what an engine answers that has never had another request."""
+    engine = start_engine(device, tokenizer, queue=0)
+    try:
+        return answers(gather(engine, [job])[0])
+    finally:
+        engine.close()
+
+
+def in_traffic(device, tokenizer, jobs, noise, rng):
+    """Return the answers to `jobs`, started in random order among `noise` that is cancelled."""
+    engine, got, done = start_engine(device, tokenizer, queue=10_000), {}, threading.Event()
+    busiest = 0
+
+    def receiver(index):
+        pieces = got[index] = []
+
+        def receive(piece):
+            pieces.append(piece)
+            if all(p and (p[-1].finish or p[-1].error) for p in list(got.values())) and \
+                    len(got) == len(jobs):
+                done.set()
+
+        return receive
+
+    def cancelled_after(tokens):
+        cancels = []
+        return cancels, lambda piece: piece.tokens >= tokens and [stop() for stop in cancels]
+
+    for index in rng.permutation(len(jobs)).tolist():
+        if noise:
+            cancels, receive = cancelled_after(int(rng.integers(1, 9)))
+            cancels.append(engine.submit([(noise.pop(), receive)]))
+        engine.submit([(jobs[index], receiver(index))])
+        busiest = max(busiest, engine.load().busy)
+        if rng.random() < 0.3:
+            threading.Event().wait(float(rng.random()) * 0.02)
+    assert done.wait(600)
+    found = engine.load().pages.found
+    engine.close()
+    assert busiest > 1 and found > len(jobs) // 4      # there was traffic
+    return [answers(got[index]) for index in range(len(jobs))]
+
+
+def any_steps(device, rng):
+    """Return `device`, decoding any number of tokens a dispatch."""
+    return device._replace(decode=lambda cache, turn, steps: device.decode(
+        cache, turn, int(rng.integers(1, device.layout.steps + 1))))
+
+
+def check(device, artefact, ask, gather, count, rng):
+    jobs, noise = ([random_job(ask, rng) for _ in range(n)] for n in (count, count // 3))
+    one = device._replace(decode=lambda cache, turn, steps: device.decode(cache, turn, 1))
+    right = [alone(one, artefact.tokenizer, job, gather) for job in jobs]
+    here = in_traffic(any_steps(device, rng), artefact.tokenizer, jobs, noise, rng)
+    assert sum(a != b for a, b in zip(right, here, strict=True)) == 0
+    assert len({text for text, _, _ in right}) > count / 2
+    return jobs, right
+
+
+def test_60_requests_in_random_traffic_differ_in_no_bit(device, artefact, ask, gather):
+    check(device, artefact, ask, gather, 60, np.random.default_rng(0))
+
+
+@pytest.mark.slow
+def test_1000_requests_in_random_traffic_differ_in_no_bit(device, artefact, ask, gather):
+    check(device, artefact, ask, gather, 1000, np.random.default_rng(1))
+
+
+@pytest.mark.slow
+def test_memory_and_tokens_a_dispatch_change_no_bit(device, artefact, ask, gather):
+    rng = np.random.default_rng(2)
+    jobs = [random_job(ask, rng) for _ in range(30)]
+    other = make_device(artefact, slots=3, page=8, chunk=16, steps=3, cache_tokens=96)
+    assert other.fingerprint == device.fingerprint
+    for job in jobs:
+        assert alone(other, artefact.tokenizer, job, gather) == alone(
+            device, artefact.tokenizer, job, gather)
+
+
+@pytest.mark.slow
+def test_adaptive_rows_answer_alike_without_the_promise(artefact, ask, gather):
+    device = make_device(artefact, slots=3, page=8, chunk=16, adaptive=True)
+    assert device.layout.rows == (1, 2, 3) and "adaptive" in device.fingerprint
+    jobs = [ask(text, 9, logprobs=0) for text in STARTS]
+    right = [alone(device, artefact.tokenizer, job, gather) for job in jobs]
+    engine = start_engine(device, artefact.tokenizer, queue=9)
+    here = [answers(pieces) for pieces in gather(engine, jobs)]
+    engine.close()
+    for (text, _, scored), (other_text, _, other) in zip(right, here, strict=True):
+        assert text == other_text                        # greedy, and no tie is that close
+        np.testing.assert_allclose([s.logprob for _, s in scored], [s.logprob for _, s in other],
+                                   atol=1e-4)
