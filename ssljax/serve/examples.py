@@ -1,10 +1,10 @@
 """From the inputs of a request to examples, off the event loop, and on to the encoder's answers."""
 
+import asyncio
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
-import anyio
-import anyio.to_thread
 import numpy as np
 from starlette.requests import Request
 
@@ -23,6 +23,11 @@ from ssljax.serve.inputs import (
 from ssljax.serve.served import Served, Server
 
 DECODERS = 4                 # threads that decode inputs; Pillow and tokenizers let others run
+
+
+def decoding_threads() -> Executor:
+    """Return threads for decoding inputs; any event loop may use them."""
+    return ThreadPoolExecutor(DECODERS, thread_name_prefix="ssljax-decode")
 
 
 def body_limit(server: Server) -> int:
@@ -46,27 +51,28 @@ def encoding_of(served: Served, function: str) -> Any:
 
 
 async def read_examples(served: Served, value: Any, *, fetch: Fetch,
-                        limiter: anyio.CapacityLimiter) -> list[np.ndarray]:
+                        threads: Executor) -> list[np.ndarray]:
     """Return the examples that a request's `input` holds.
 
     Args:
         served: the model, which says what it reads.
         value: the field's value, any JSON.
         fetch: gets what a URL names, or refuses.
-        limiter: how many threads decode at once; each may hold a large picture.
+        threads: decode; few, as each may hold a large picture.
 
     Raises:
         RequestError: an input is not of this model.
     """
     artefact, media = served.artefact, media_of(served.artefact)
     given = split_inputs(value, reads_text=not media)
+    loop = asyncio.get_running_loop()
     if not media:
-        return await anyio.to_thread.run_sync(
-            lambda: [read_text(item, artefact.tokenizer) for item in given], limiter=limiter)
+        return await loop.run_in_executor(
+            threads, lambda: [read_text(item, artefact.tokenizer) for item in given])
     [operations] = media.values()        # networks of several media bring programs of their own
     files = [await medium_bytes(item, tuple(media), fetch) for item in given]
-    return await anyio.to_thread.run_sync(
-        lambda: [prepared(file, operations) for file in files], limiter=limiter)
+    return await loop.run_in_executor(
+        threads, lambda: [prepared(file, operations) for file in files])
 
 
 async def encode(request: Request, served: Served, function: str,

@@ -6,11 +6,11 @@ its network does (FP32). What it gives is asked for by name: embedding, sequence
 probabilities, label.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any
 
-import anyio
-import anyio.to_thread
 import numpy as np
 
 from ssljax.core.errors import RequestError, nearest
@@ -72,7 +72,7 @@ def function_of(served: Served) -> str:
 
 
 async def infer(served: Served, tensors: Sequence[Tensor], wanted: Sequence[str], *, caller: str,
-                limiter: anyio.CapacityLimiter) -> list[Tensor]:
+                threads: Executor) -> list[Tensor]:
     """Return the outputs `wanted`, or what the model gives by default.
 
     Args:
@@ -80,7 +80,7 @@ async def infer(served: Served, tensors: Sequence[Tensor], wanted: Sequence[str]
         tensors: inputs.
         wanted: names of outputs; none for the default.
         caller: who asks.
-        limiter: how many threads decode at once.
+        threads: decode.
 
     Raises:
         RequestError: a tensor is unknown, or does not fit.
@@ -93,7 +93,8 @@ async def infer(served: Served, tensors: Sequence[Tensor], wanted: Sequence[str]
             raise RequestError(f'Model "{served.name}" has no output "{name[:80]}"; '
                                f"{nearest(name, known)}")
     names = list(wanted) or [n for f in functions for n in DEFAULT.get(f, ())]
-    examples = await anyio.to_thread.run_sync(lambda: examples_of(served, tensors), limiter=limiter)
+    examples = await asyncio.get_running_loop().run_in_executor(threads, examples_of, served,
+                                                               tensors)
     answers = {function: await served.encoding.encode(function, examples, caller=caller)
                for function in dict.fromkeys(OUTPUTS[name][0] for name in names)}
     return [Tensor(name, MAKE[name](served, answers[OUTPUTS[name][0]])) for name in names]

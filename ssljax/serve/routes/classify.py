@@ -7,7 +7,6 @@ label, every probability in the order of the classes, and their names.
 
 from typing import Any
 
-import anyio
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from ssljax.core.errors import RequestError
 from ssljax.serve.checks import Check, anything, integer, text
-from ssljax.serve.examples import DECODERS, body_limit, encode, encoding_of, read_examples
+from ssljax.serve.examples import body_limit, decoding_threads, encode, encoding_of, read_examples
 from ssljax.serve.fields import check_fields, read_object
 from ssljax.serve.http import call_of, read_body
 from ssljax.serve.labels import labels_of, softmax
@@ -24,7 +23,7 @@ from ssljax.serve.served import Served, Server
 
 def routes(server: Server) -> list[BaseRoute]:
     """Return the routes of classification; /v1/classify is the same one."""
-    limiter = anyio.CapacityLimiter(DECODERS)
+    threads = decoding_threads()
 
     async def classify(request: Request) -> Response:
         fields = check_fields(read_object(await read_body(request, body_limit(server))), FIELDS)
@@ -33,7 +32,7 @@ def routes(server: Server) -> list[BaseRoute]:
             raise RequestError("input is missing; expected what to classify.", param="input")
         encoding_of(served, "classify")
         examples = await read_examples(served, fields["input"], fetch=server.fetch,
-                                       limiter=limiter)
+                                       threads=threads)
         logits = await encode(request, served, "classify", examples)
         return JSONResponse(answer(call_of(request).id, served, logits, fields.get("top")))
 

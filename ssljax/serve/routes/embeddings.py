@@ -7,7 +7,6 @@ as the extension (inputs.py). `encoding_format` base64 is the vector's little-en
 import base64
 from typing import Any
 
-import anyio
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from ssljax.core.errors import RequestError
 from ssljax.serve.checks import Check, anything, integer, one_of, text
-from ssljax.serve.examples import DECODERS, body_limit, encode, encoding_of, read_examples
+from ssljax.serve.examples import body_limit, decoding_threads, encode, encoding_of, read_examples
 from ssljax.serve.fields import check_fields, read_object
 from ssljax.serve.http import call_of, read_body
 from ssljax.serve.served import Served, Server
@@ -23,7 +22,7 @@ from ssljax.serve.served import Served, Server
 
 def routes(server: Server) -> list[BaseRoute]:
     """Return the route of embeddings."""
-    limiter = anyio.CapacityLimiter(DECODERS)
+    threads = decoding_threads()
 
     async def embeddings(request: Request) -> Response:
         fields = check_fields(read_object(await read_body(request, body_limit(server))), FIELDS)
@@ -32,7 +31,7 @@ def routes(server: Server) -> list[BaseRoute]:
             raise RequestError("input is missing; expected what to embed.", param="input")
         encoding_of(served, "embed")
         examples = await read_examples(served, fields["input"], fetch=server.fetch,
-                                       limiter=limiter)
+                                       threads=threads)
         vectors = await encode(request, served, "embed", examples)
         size = fields.get("dimensions")
         if size is not None:

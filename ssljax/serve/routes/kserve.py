@@ -7,8 +7,8 @@ Errors are {"error": "..."} here, as the protocol has them.
 """
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from ssljax import __version__
 from ssljax.core.errors import RequestError
 from ssljax.serve.checks import show
-from ssljax.serve.examples import DECODERS, body_limit
+from ssljax.serve.examples import body_limit, decoding_threads
 from ssljax.serve.exchange import unless_gone
 from ssljax.serve.http import call_of, read_body
 from ssljax.serve.inference import describe, infer
@@ -32,7 +32,7 @@ Answer = Callable[[Request], Awaitable[ASGIApp]]
 
 def routes(server: Server) -> list[BaseRoute]:
     """Return the protocol's routes."""
-    limiter = anyio.CapacityLimiter(DECODERS)
+    threads = decoding_threads()
 
     async def about(request: Request) -> Response:
         return JSONResponse({"name": "ssljax", "version": __version__,
@@ -52,7 +52,7 @@ def routes(server: Server) -> list[BaseRoute]:
         return JSONResponse({"name": found(request, server).name, "ready": True})
 
     async def run(request: Request) -> Response:
-        return await inferred(request, server, limiter)
+        return await inferred(request, server, threads)
 
     async def text(request: Request) -> ASGIApp:
         return await generate(request, server, found(request, server), stream=False)
@@ -102,7 +102,7 @@ def versions_of(server: Server, served: Served) -> list[str]:
     return [one.version for one in server.served() if one.name == served.name]
 
 
-async def inferred(request: Request, server: Server, limiter: anyio.CapacityLimiter) -> Response:
+async def inferred(request: Request, server: Server, threads: Executor) -> Response:
     """Answer one infer request."""
     packed = request.headers.get("content-encoding", "identity")
     if packed != "identity":
@@ -112,7 +112,7 @@ async def inferred(request: Request, server: Server, limiter: anyio.CapacityLimi
     body = await read_body(request, body_limit(server))
     asked = read_request(body, request.headers.get(LENGTH_HEADER))
     work = infer(served, asked.inputs, [wanted.name for wanted in asked.outputs],
-                 caller=call_of(request).caller.id, limiter=limiter)
+                 caller=call_of(request).caller.id, threads=threads)
     outputs = await unless_gone(request.receive, work)
     call_of(request).note(inputs=len(outputs[0].data))
     head = {"model_name": served.name, "model_version": served.version,

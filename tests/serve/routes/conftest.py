@@ -3,8 +3,10 @@
 import contextlib
 import io
 import json
+import shutil
 import threading
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import httpx
@@ -14,12 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssljax.export.artefact import Contents, write_artefact
+from ssljax.export.artefact import sealed, write_artefact
 from ssljax.export.contents import encoder_contents
 from ssljax.models import vit
 from ssljax.pretext.image import image_format
 from ssljax.serve.app import make_app
-from ssljax.serve.artefact import Artefact, load_artefact
+from ssljax.serve.artefact import Artefact
+from ssljax.serve.jobs_folder import Jobs, open_jobs
 from ssljax.serve.loading import load_served
 from ssljax.serve.opening import open_server
 from ssljax.serve.server import bind, listen, make_server, run_server
@@ -32,20 +35,17 @@ SIZE = 8
 
 
 class Site(NamedTuple):
-    """A server: its URL, a client of it, and its artefacts by name."""
+    """A server: its application and URL, a client of it, and its artefacts by name."""
 
+    app: Any
     url: str
     client: httpx.Client
     artefacts: dict[str, Artefact]
 
 
 @pytest.fixture(scope="session")
-def talker_path(artefact_path, artefact, tmp_path_factory):
+def talker_path(artefact_path, tmp_path_factory):
     """Return the tiny artefact with a chat template."""
-    import shutil
-
-    from ssljax.export.artefact import sealed
-
     path = tmp_path_factory.mktemp("artefact") / "talker"
     shutil.copytree(artefact_path, path)
     manifest = json.loads((path / "manifest.json").read_text())
@@ -66,7 +66,7 @@ def eyes_path(tmp_path_factory):
     draw = np.random.default_rng(0)
     head = {"w": draw.normal(size=(16, 3)).astype(np.float32), "b": np.zeros(3, np.float32)}
     plain = image_format(16, SIZE, 3, (0.5,), (0.25,)).plain
-    contents: Contents = encoder_contents(
+    contents = encoder_contents(
         model, {"params": jax.device_get(params), "head": head},
         {"name": "eyes", "functions": {"classify": {"labels": list(CLASSES)}}},
         image=(SIZE, SIZE, 3), preprocessing=plain.inputs, documents=lambda about: {})
@@ -76,21 +76,24 @@ def eyes_path(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def site(artefact_path, talker_path, eyes_path) -> Iterator[Site]:
-    """Serve all three on a free loopback port."""
-    state = open_server(lambda path, name, version: load_served(path, name, version, slots=3,
-                                                                queue=20))
-    paths = {"tiny": artefact_path, "talker": talker_path, "eyes": eyes_path}
-    for name, path in paths.items():
-        state.models.load(path, name, "1", None)
-    server = make_server(make_app(state), grace=2.0)
+def site(talker_path, eyes_path, tmp_path_factory) -> Iterator[Site]:
+    """Serve them on a free loopback port; "tiny" is the talker without its template."""
+    talker = load_served(talker_path, slots=3, queue=20)
+    loaded = {"talker": talker, "eyes": load_served(eyes_path, slots=1, queue=1),
+              "tiny": talker._replace(name="tiny", turns=None)}     # one engine: it was dear
+    jobs = Jobs(open_jobs(tmp_path_factory.mktemp("jobs")), SimpleQueue())
+    state = open_server(lambda path, name, version: loaded[name], jobs=jobs)
+    for name in loaded:
+        state.models.load(talker_path, name, "1", None)
+    app = make_app(state)
+    server = make_server(app, grace=2.0)
     with contextlib.closing(bind("127.0.0.1", 0)) as sock:
         url = listen(sock)
         thread = threading.Thread(target=run_server, args=(server, sock))
         thread.start()
         try:
             with httpx.Client(base_url=url, timeout=60) as client:
-                yield Site(url, client, {name: load_artefact(p) for name, p in paths.items()})
+                yield Site(app, url, client, {name: one.artefact for name, one in loaded.items()})
         finally:
             server.should_exit = True
             thread.join(20)
