@@ -5,6 +5,7 @@ too, with step and reason; without that table, from its token shards. A folder, 
 images is shown as it is. Returns serve's `Dataset`, whose functions are called from threads.
 """
 
+import contextlib
 import functools
 import threading
 import time
@@ -63,14 +64,14 @@ def document_table(path: Path, manifest: Manifest, catalog: Path) -> Dataset:
     def opened() -> tuple[Any, Any, tuple[str, ...]]:
         from data_pipelines.snapshots.catalog import load_table, open_catalog
         from data_pipelines.snapshots.versions import columns_of, find_version
-        table = load_table(open_catalog(catalog), parent["table"])
+        with alone, contextlib.closing(open_catalog(catalog)) as found:
+            table = load_table(found, parent["table"])
         version = find_version(table, parent["version"])
         return table, version, tuple(columns_of(table, version))
 
     def scan(condition: Any, without: str = "") -> Iterator[dict[str, Any]]:
         from data_pipelines.snapshots.versions import batches
-        with alone:                          # SQLite's connection is not for two threads at once
-            table, version, columns = opened()
+        table, version, columns = opened()
         for batch in batches(table, version, [c for c in columns if c != without], condition):
             yield from batch.sort_by("number").to_pylist()
 
