@@ -1,6 +1,5 @@
 """Continue one prompt from an artefact, in this process, without HTTP."""
 
-import json
 import queue
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,10 +33,10 @@ def generate(artefact: str | Path, prompt: str, *, max_tokens: int = 100, temper
     """
     loaded = open_artefact(artefact, trusted=trusted)
     device = make_device(loaded, slots=1)
-    limits = Limits(loaded.manifest["name"], loaded.manifest["max_context"])
+    limits = Limits(loaded.manifest["max_context"])
     fields = {"prompt": prompt, "max_tokens": max_tokens, "temperature": temperature,
               "top_p": top_p, "seed": seed, "echo": True}
-    [job] = parse_completion(json.dumps(fields).encode(), limits, loaded.tokenizer).jobs
+    [job] = parse_completion(fields, limits, loaded.tokenizer).jobs
     engine = start_engine(device, loaded.tokenizer, queue=0)
     pieces: queue.Queue = queue.Queue()
     try:

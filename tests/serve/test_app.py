@@ -181,7 +181,7 @@ def test_key_guards_everything_but_health(shared, serving, request_of):
     with serving(shared, api_key="s3cret") as port:
         assert request_of(port, "GET", "/healthz")[0] == 200
         body = json.dumps(PROMPT).encode()
-        for method, path, data in (("GET", "/", None), ("GET", "/metrics", None),
+        for method, path, data in (("GET", "/metrics", None),
                                    ("GET", "/v1/models", None), ("POST", "/v1/completions", body)):
             for header in ({}, {"Authorization": "Bearer s3cre"}, {"Authorization": "s3cret"},
                            {"Authorization": "Bearer s3cret\u00e9"}):
@@ -206,7 +206,7 @@ def test_full_queue_is_429_and_everyone_admitted_is_answered(gated_engine, gate,
         assert eventually(lambda: held(gated_engine) == 4)
         status, body = post(port, PROMPT)
         assert (status, body["error"]["code"]) == (429, "queue_full")
-        assert "Try again later" in body["error"]["message"]
+        assert "Try again in" in body["error"]["message"]
         gate.set()
         for thread in threads:
             thread.join(30)
@@ -236,7 +236,7 @@ def test_client_that_leaves_frees_its_slots(gated_engine, gate, serving, post, r
 
 def test_device_failure_is_a_500_before_and_an_error_event_within_a_stream(
         device, artefact, serving, post):
-    steps = iter([False] * 4 + [True] * 10_000)
+    steps = iter([False] + [True] * 10_000)       # one dispatch of a few tokens works
 
     def decode(*args):
         if next(steps):
