@@ -7,6 +7,7 @@ images is shown as it is. Returns serve's `Dataset`, whose functions are called 
 
 import contextlib
 import functools
+import itertools
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ LONGEST_TEXT = 20_000            # characters of a row that are sent
 SEARCH_SECONDS = 3.0             # then the page may ask for more
 WINDOW = 256                     # rows read at once where access is random
 # Columns of the table that are shown by themselves, or say nothing to a reader.
-APART = frozenset(("number", "text", "image", "dropped", "detail", "step", "cluster", "record",
+APART = frozenset(("number", "text", "dropped", "detail", "step", "cluster", "record",
                    "offset"))
 
 
@@ -69,33 +70,43 @@ def document_table(path: Path, manifest: Manifest, catalog: Path) -> Dataset:
         version = find_version(table, parent["version"])
         return table, version, tuple(columns_of(table, version))
 
-    def scan(condition: Any, without: str = "") -> Iterator[dict[str, Any]]:
+    def scan(condition: Any) -> Iterator[dict[str, Any]]:
         from data_pipelines.snapshots.versions import batches
         table, version, columns = opened()
-        for batch in batches(table, version, [c for c in columns if c != without], condition):
+        for batch in batches(table, version, columns, condition):
             yield from batch.sort_by("number").to_pylist()
 
     def find(query: Query) -> Rows:
-        return gather((table_row(row) for row in scan(condition_of(query), "image")), query)
+        return gather((table_row(row) for row in scan(condition_of(query))), query)
+
+    @functools.cache
+    def shards(split: str) -> Any:
+        return images.make(path=str(path / split), cache=str(cache.users_folder()))
+
+    def picture(row: Mapping[str, Any]) -> bytes | None:
+        """Return the image of a row: the table has none, the shards those of kept rows."""
+        if row.get("dropped") is not None or row.get("record") is None:
+            return None
+        try:
+            return shards(row["split"]).read(np.array([row["record"]]))[0]["image"]
+        except UnreadableRecordError:
+            return None
 
     @functools.lru_cache(maxsize=256)
     def image(number: int) -> bytes | None:
         from pyiceberg.expressions import EqualTo
-        if "image" not in opened()[2]:
-            return None
-        return next((row["image"] for row in scan(EqualTo("number", number))), None)
+        return next((picture(row) for row in scan(EqualTo("number", number))), None)
 
     def pictures(count: int) -> list[Picture]:
-        found: list[Picture] = []
-        for row in scan(condition_of(Query(reason="kept"))):
-            if len(found) == count:
-                break
-            found.append(Picture(row["number"], row["image"], str(row.get("label") or "")))
-        return found
+        rows = itertools.islice(scan(condition_of(Query(reason="kept"))), count)
+        found = [(row, picture(row)) for row in rows]
+        return [Picture(row["number"], data, str(row.get("label") or ""))
+                for row, data in found if data is not None]
 
     has_images = any(step.get("name") == "read_images" for step in steps_of(manifest))
-    return Dataset(path.name, about(path, manifest), find, image, pictures,
-                   manifest.kept if has_images else 0)
+    if not has_images:
+        return Dataset(path.name, about(path, manifest), find, no_image, no_pictures)
+    return Dataset(path.name, about(path, manifest), find, image, pictures, manifest.kept)
 
 
 def steps_of(manifest: Manifest) -> list[Mapping[str, Any]]:
@@ -118,6 +129,7 @@ def table_row(row: Mapping[str, Any]) -> dict[str, Any]:
     facts = {name: fact(value) for name, value in row.items()
              if name not in APART and value is not None}
     return {"number": row["number"], "text": row.get("text") or "", "facts": facts,
+            "image": row.get("dropped") is None and row.get("record") is not None,
             **{name: row.get(name) for name in ("dropped", "detail", "step")}}
 
 

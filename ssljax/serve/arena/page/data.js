@@ -65,7 +65,7 @@ export function makeData(datasets) {
         row.dropped ? el("span", {className: "tag dropped"}, row.dropped.replaceAll("_", " ")) : el("span", {className: "tag kept"}, "kept"),
         row.step ? el("span", {className: "faint"}, `by ${row.step}${row.detail ? `: ${row.detail}` : ""}`) : "",
         facts.map(([name, value]) => el("span", {className: "fact", title: name}, String(value)))),
-      (row.image ?? about.images > 0) ? el("img", {src: `arena/data/${number}/images/${row.number}`, alt: row.text || `Image of row ${row.number}`, loading: "lazy"}) : "",
+      about.images > 0 && row.image ? el("img", {src: `arena/data/${number}/images/${row.number}`, alt: row.text || `Image of row ${row.number}`, loading: "lazy"}) : "",
       row.text ? body : "", long ? whole : "");
   }
 
