@@ -91,10 +91,12 @@ def vllm(model: pathlib.Path, *, eager: bool) -> Server:
     # Its own binding counts cores that a container may not have.
     env = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": cores,
            "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    # Not its command `vllm`, which looks for metadata that the wheel for CPUs has not.
     return Server("vllm-cpu", [
-        str(PEERS / "vllm"), "serve", str(model), "--host", "127.0.0.1", "--port", str(port),
-        "--served-model-name", "gpt", "--dtype", "float32", "--max-num-seqs", "16",
-        *(["--enforce-eager"] if eager else [])], env=env, url=f"http://127.0.0.1:{port}")
+        str(PEERS / "python"), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
+        "--host", "127.0.0.1", "--port", str(port), "--served-model-name", "gpt",
+        "--dtype", "float32", "--max-num-seqs", "16", *(["--enforce-eager"] if eager else [])],
+        env=env, url=f"http://127.0.0.1:{port}")
 
 
 def race(starts: Mapping[str, Start], plan: Callable[[int], plans.Plan], rounds: int,
