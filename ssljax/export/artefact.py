@@ -41,6 +41,11 @@ SIGNATURE = "manifest.json.sig"
 GOLDEN = "golden.safetensors"
 ROWS = (1, 2, 4, 8, 16)            # row buckets that a server may round up to
 
+# When a version of jax was built, from which its promises about old and new programs count: the
+# date inside its wheel on PyPI. The package itself does not say.
+BUILT = {"0.10.0": "2026-04-16", "0.10.1": "2026-05-18", "0.10.2": "2026-06-17",
+         "0.11.0": "2026-07-16", "0.11.1": "2026-08-17"}
+
 
 class Contents(NamedTuple):
     """What goes into an artefact.
@@ -134,7 +139,7 @@ def program_facts(contents: Contents) -> dict[str, Any]:
 
 def written_by() -> dict[str, Any]:
     """Return what decides which jax can read programs that are lowered here, now."""
-    return {"jax": {"version": jax.__version__,
+    return {"jax": {"version": jax.__version__, "built": BUILT.get(jax.__version__),
                     "commit": getattr(jax.version, "_git_hash", None) or None,
                     "calling_convention": export.maximum_supported_calling_convention_version},
             "platforms": list(PLATFORMS)}

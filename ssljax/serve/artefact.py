@@ -143,11 +143,12 @@ def load_function(file: Path, data: bytes, manifest: Mapping[str, Any]) -> Funct
 def cannot_run(file: Path, manifest: Mapping[str, Any], err: Exception) -> ProgramError:
     """Return the one message about a program that is whole and yet does not run."""
     reason = " ".join(f"{type(err).__name__}: {err}".split())[:200]
+    writer = manifest["jax"]
     return ProgramError(
         f"{file}: jax {jax.__version__} cannot run this program, lowered by jax "
-        f"{manifest['jax'].get('version')} on {manifest['written'][:10]} ({reason}). Programs are "
-        "readable by jax of the next 6 months and the last 3 weeks. `ssljax export --relower "
-        f"{file.parent}` makes them anew from the recipe, with the model code installed.")
+        f"{writer.get('version')} of {writer.get('built') or 'unknown date'} ({reason}). jax "
+        "promises that versions up to 6 months newer and 3 weeks older can. `ssljax export "
+        f"--relower {file.parent}` makes them anew from the recipe, with the model code installed.")
 
 
 def platform() -> str:

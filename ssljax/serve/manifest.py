@@ -41,7 +41,7 @@ def read_manifest(path: Path, *, trusted: Sequence[Path] = ()) -> dict[str, Any]
         ArtefactError: it is missing, not JSON, changed since it was written or signed, or too new.
     """
     file = path / MANIFEST
-    data = read_small(file, f"{path} is not an artefact: cannot read {file} (%s). "
+    data = read_small(file, f"{path} is not an artefact: cannot read {file} (WHY). "
                             "`ssljax export RUN --output DIR` writes one.")
     if trusted:
         check_signature(path, data, trusted)
@@ -65,13 +65,13 @@ def read_small(file: Path, message: str) -> bytes:
     """Return a file of at most LARGEST bytes.
 
     Raises:
-        ArtefactError: it cannot be read (`message`, with the reason), or is larger.
+        ArtefactError: it cannot be read (`message`, with the reason for WHY), or is larger.
     """
     try:
         with file.open("rb") as opened:
             data = opened.read(LARGEST + 1)
     except OSError as err:
-        raise ArtefactError(message % err.strerror) from err
+        raise ArtefactError(message.replace("WHY", str(err.strerror))) from err
     if len(data) > LARGEST:
         raise ArtefactError(f"{file} has more than {LARGEST} bytes, more than any that "
                             f"`ssljax export` writes; {EXPORT_AGAIN}")
