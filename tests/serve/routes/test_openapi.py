@@ -1,4 +1,4 @@
-"""The OpenAPI document has every route and field, answers fit it, and odd requests break nothing."""
+"""The OpenAPI document has every route and field, answers fit it, odd requests break nothing."""
 
 import base64
 import contextlib
