@@ -42,12 +42,14 @@ class Rules(NamedTuple):
     tokens:   of all that wait together
     share:    fraction of both that one caller may take
     reserve:  slots that no caller can take alone, so that another finds one free at once
+    room:     tokens that the slots can hold together; as large a part is kept of it as of the slots
     """
 
     requests: int
     tokens: float = math.inf
     share: float = 1.0
     reserve: int = 0
+    room: float = math.inf
 
 
 class Line(NamedTuple):
@@ -145,7 +147,7 @@ def admit(plan: Plan, rules: Rules, *,
 
     Args:
         plan: as it is.
-        rules: `reserve` of them.
+        rules: `reserve` and `room` of them.
         now: seconds on the engine's clock.
 
     Returns:
@@ -153,8 +155,7 @@ def admit(plan: Plan, rules: Rules, *,
     """
     if None not in plan.slots:
         return plan, None
-    most = len(plan.slots) - rules.reserve
-    able = [line for line in plan.lines if held(plan, line.caller) < most]
+    able = [line for line in plan.lines if leaves_reserve(plan, line, rules)]
     if not able:
         return plan, None
     chosen = min(able, key=lambda line: line.tickets[0].tokens - line.saved)
@@ -169,9 +170,12 @@ def admit(plan: Plan, rules: Rules, *,
     return Plan(tuple(lines), put(plan.slots, slot, first), pace), (slot, first.item)
 
 
-def held(plan: Plan, caller: str) -> int:
-    """Return how many slots a caller has."""
-    return sum(ticket is not None and ticket.caller == caller for ticket in plan.slots)
+def leaves_reserve(plan: Plan, line: Line, rules: Rules) -> bool:
+    """Say whether the reserve stays when the first in line starts; a caller may always have one."""
+    mine = [t.tokens for t in plan.slots if t is not None and t.caller == line.caller]
+    most = len(plan.slots) - rules.reserve
+    room = rules.room * most / len(plan.slots)
+    return not mine or (len(mine) < most and sum(mine) + line.tickets[0].tokens <= room)
 
 
 def expire(plan: Plan, now: float) -> tuple[Plan, tuple[Any, ...]]:

@@ -205,6 +205,19 @@ def test_a_flood_does_not_delay_another():
     assert sum(wait + tokens for wait, tokens in bare) <= 1.3 * sum(t for _, t in bare)
 
 
+def test_the_reserve_is_of_slots_and_of_tokens():
+    rules = Rules(99, reserve=1, room=400)
+    plan = put_in(empty_plan(4), *"abcd", caller="x", tokens=30)
+    plan, items = admit_all(plan, rules)
+    assert items == ["a", "b", "c"]
+    plan, items = admit_all(put_in(plan, "e", caller="y"), rules)
+    assert items == ["e"]
+    plan, items = admit_all(put_in(empty_plan(4), *"abcd", caller="x", tokens=120), rules)
+    assert items == ["a", "b"]                      # 360 would leave less than a quarter of 400
+    plan, items = admit_all(put_in(empty_plan(4), "a", caller="x", tokens=399), rules)
+    assert items == ["a"]                           # or it could never start
+
+
 def test_what_was_saved_does_not_outlive_the_line():
     plan = put_in(put_in(empty_plan(1), "a", caller="x", tokens=50), "b", caller="y", tokens=10)
     plan, items = admit_all(plan)
