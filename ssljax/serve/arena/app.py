@@ -103,8 +103,8 @@ async def describe(arena: Arena, authorization: str) -> Mapping[str, Any]:
     found, silent = await find_contestants(arena.endpoints, authorization)
     return {"version": __version__, "keyless": arena.keyless,
             "keeps_votes": arena.votes is not None,
-            "contestants": [{"name": one.name, "kind": one.kind, "reads": one.reads}
-                            for one in found],
+            "contestants": [{"name": one.name, "kind": one.kind, "reads": one.reads,
+                             "context": one.context} for one in found],
             "silent": silent, "prompts": arena.prompts.all(),
             "datasets": [{"name": one.name, "images": one.images, **one.about}
                          for one in arena.datasets]}

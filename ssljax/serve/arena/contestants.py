@@ -49,6 +49,7 @@ class Contestant(NamedTuple):
     kind:        "decoder" writes text, "encoder" takes `reads`
     reads:       media that an encoder takes: "image", "audio", "video"
     fingerprint: of all that decides its numbers, where it says so; stored with every vote
+    context:     tokens of prompt and answer together, where it says so
     """
 
     name: str
@@ -57,6 +58,7 @@ class Contestant(NamedTuple):
     kind: str = "decoder"
     fingerprint: str = ""
     reads: tuple[str, ...] = ()
+    context: int | None = None
 
 
 def read_endpoint(text: str, *, key: str = "", allow_private: bool = False) -> Endpoint:
@@ -140,7 +142,9 @@ def contestant(name: str, endpoint: Endpoint, about: Mapping[str, Any]) -> Conte
     reads = about.get("inputs")
     media = tuple(str(m) for m in reads if m != "text") if isinstance(reads, list) else ()
     kind = "decoder" if about.get("kind", "decoder") == "decoder" else "encoder"
-    return Contestant(name, endpoint, about["id"], kind, mark_of(about), media)
+    length = about.get("max_model_len")
+    return Contestant(name, endpoint, about["id"], kind, mark_of(about), media,
+                      length if type(length) is int else None)
 
 
 def mark_of(about: Mapping[str, Any]) -> str:

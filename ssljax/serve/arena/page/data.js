@@ -2,9 +2,11 @@
 import {ask} from "./api.js";
 import {$$, count, el, marked, notify} from "./dom.js";
 
+const FEW = 8;               // reasons shown before the others are asked for
+
 export function makeData(datasets) {
   const box = $$("data");
-  let number = 0, reason = "", split = "", text = "", newest = 0;
+  let number = 0, reason = "", split = "", text = "", newest = 0, every = false;
   const search = el("input", {type: "search", placeholder: "Search the rows", "aria-label": "Search the rows", maxLength: 200,
                               oninput: () => { clearTimeout(search.due); search.due = setTimeout(() => { text = search.value; load(); }, 250); }});
   const list = el("ol", {className: "rows"}), said = el("p", {className: "faint", role: "status"});
@@ -12,7 +14,7 @@ export function makeData(datasets) {
   const filters = el("div", {className: "funnel"});
 
   function open() {
-    const picker = el("select", {"aria-label": "Data set", onchange: () => { number = picker.selectedIndex; reason = split = ""; head(); load(); }},
+    const picker = el("select", {"aria-label": "Data set", onchange: () => { number = picker.selectedIndex; reason = split = ""; every = false; head(); load(); }},
       datasets.map(one => el("option", {}, one.name)));
     box.replaceChildren(el("div", {className: "row head"}, el("h1", {}, "Data"), datasets.length > 1 ? picker : el("strong", {}, datasets[0].name),
                                 el("span", {className: "grow"}, search)), filters, said, list, more);
@@ -26,12 +28,15 @@ export function makeData(datasets) {
     const bar = (title, value, n, kind) => el("button", {type: "button", className: `bar ${kind}`, "aria-pressed": String(reason === value),
       style: {"--share": n / most}, onclick: () => { reason = reason === value ? "" : value; head(); load(); }},
       el("span", {}, title), el("b", {}, count(n)));
+    const few = every ? dropped : dropped.filter(([why], i) => i < FEW || why === reason);
+    const others = dropped.length - few.length;
     const splits = Object.keys(about.splits ?? {});
     const picker = el("select", {"aria-label": "Split", onchange: () => { split = picker.value; load(); }},
       el("option", {value: ""}, "all splits"), splits.map(name => el("option", {value: name, selected: name === split}, name)));
     filters.replaceChildren(
       el("p", {className: "faint"}, `${count(about.read ?? 0)} rows read, version ${about.version ?? "unknown"}`, about.note ? `. ${about.note}` : ""),
-      bar("kept", "kept", about.kept ?? 0, "kept"), ...dropped.map(([why, n]) => bar(why.replaceAll("_", " "), why, n, "dropped")),
+      bar("kept", "kept", about.kept ?? 0, "kept"), ...few.map(([why, n]) => bar(why.replaceAll("_", " "), why, n, "dropped")),
+      others ? el("button", {type: "button", className: "quiet", onclick: () => { every = true; head(); }}, `${others} more reasons`) : "",
       splits.length > 1 ? picker : "");
   }
 
@@ -52,9 +57,13 @@ export function makeData(datasets) {
 
   function draw(row) {
     const about = datasets[number];
-    const facts = Object.entries(row.facts ?? {}).filter(([, value]) => value !== null && value !== "");
+    const all = Object.entries(row.facts ?? {}), said = row.facts ?? {};
+    const place = said.source ? `${said.source}${Number(said.row) ? `, row ${said.row}` : ""}` : null;
+    const first = [place, said.label, said.language, said.split, said.licence === "unknown" ? null : said.licence].filter(Boolean);
+    const fields = el("details", {}, el("summary", {}, "All fields"),
+      el("dl", {}, all.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))));
     const long = (row.text ?? "").length > 600;
-    const body = el("div", {className: "body", dir: "auto"}, marked(row.text ?? "", text));
+    const body = el("div", {className: long ? "body long" : "body", dir: "auto"}, marked(row.text ?? "", text));
     const whole = el("button", {type: "button", className: "quiet", "aria-expanded": "false", onclick: () => {
       const open = body.classList.toggle("open");
       whole.setAttribute("aria-expanded", String(open));
@@ -64,9 +73,9 @@ export function makeData(datasets) {
         el("b", {}, `#${row.number}`),
         row.dropped ? el("span", {className: "tag dropped"}, row.dropped.replaceAll("_", " ")) : el("span", {className: "tag kept"}, "kept"),
         row.step ? el("span", {className: "faint"}, `by ${row.step}${row.detail ? `: ${row.detail}` : ""}`) : "",
-        facts.map(([name, value]) => el("span", {className: "fact", title: name}, String(value)))),
+        first.map(value => el("span", {className: "fact"}, value))),
       about.images > 0 && row.image ? el("img", {src: `arena/data/${number}/images/${row.number}`, alt: row.text || `Image of row ${row.number}`, loading: "lazy"}) : "",
-      row.text ? body : "", long ? whole : "");
+      row.text ? body : "", el("div", {className: "row feet"}, long ? whole : "", all.length ? fields : ""));
   }
 
   let opened = false;

@@ -7,7 +7,7 @@ export function makeImages(state) {
   const sets = state.datasets.map((one, number) => ({...one, number})).filter(one => one.images);
   const found = el("div", {className: "panes"}), said = el("p", {className: "summary", role: "status"});
   const preview = el("img", {className: "preview", alt: "", hidden: true});
-  const file = el("input", {type: "file", accept: "image/png,image/jpeg,image/webp,image/gif", id: "image-file", onchange: () => file.files[0] && compare(file.files[0])});
+  const file = el("input", {type: "file", accept: [...new Set(state.contestants.flatMap(one => one.reads))].map(kind => `${kind}/*`).join(","), id: "image-file", onchange: () => file.files[0] && compare(file.files[0])});
   const among = el("select", {id: "among", onchange: () => last && compare(last)},
     sets.map(one => el("option", {value: one.number}, one.name)), el("option", {value: ""}, "no data set"));
   const drop = el("label", {className: "drop card", htmlFor: "image-file"}, preview,
@@ -27,7 +27,7 @@ export function makeImages(state) {
     notify("");
     if (preview.src) URL.revokeObjectURL(preview.src);
     preview.src = URL.createObjectURL(image);
-    preview.hidden = false;
+    preview.hidden = !image.type.startsWith("image/");
     said.textContent = sets.length && among.value !== "" ? "Asking … the first image also has the rows embedded." : "Asking …";
     const query = new URLSearchParams({models: names.slice(0, 6).join("\n"), data: among.value});
     try {
@@ -50,7 +50,7 @@ function drawPane(pane, index, answer) {
       el("span", {}, one.label), el("i", {style: {"--share": one.probability}}), el("b", {}, percent(one.probability)),
       one.spread >= 0.2 ? el("small", {}, `models differ by ${Math.round(100 * one.spread)} points`) : ""))) : "",
     pane.neighbours.length ? el("ul", {className: "neighbours", "aria-label": "Nearest neighbours"}, pane.neighbours.map(one => el("li", {className: one.shared ? "" : "own"},
-      el("img", {src: `arena/data/${answer.data}/images/${one.row}`, alt: `Row ${one.row}`, loading: "lazy"}), el("small", {}, one.similarity.toFixed(3), one.label ? ` ${one.label}` : "")))) : ""];
+      el("img", {src: `arena/data/${answer.data}/images/${one.row}`, alt: `Row ${one.row}`, loading: "lazy"}), el("small", {}, one.label || `row ${one.row}`), el("small", {}, one.similarity.toFixed(3))))) : ""];
   return el("article", {className: "pane card", style: {"--hue": hue(index)}, "aria-label": pane.name},
     el("header", {}, el("span", {className: "label"}, "ABCDEF"[index]), el("span", {className: "name"}, pane.name)), el("div", {className: "found"}, body),
     el("footer", {}, el("span", {}, seconds(pane.seconds)), pane.size ? el("span", {}, `${pane.size} numbers`) : ""));
