@@ -21,12 +21,13 @@ import numpy as np
 
 from ssljax.core.errors import ServeError
 from ssljax.core.tree import unflatten
-from ssljax.serve.artefact import Artefact, Function
+from ssljax.serve.artefact import Artefact
 from ssljax.serve.fingerprint import fingerprint, ingredients
 from ssljax.serve.jobs import Job, Scored
 from ssljax.serve.layout import Layout, make_layout, powers
-from ssljax.serve.rows import Rows, advance, idle_rows, make_row
-from ssljax.serve.sampling import Drawn, draw, judge
+from ssljax.serve.programs import decode_program, read_program, score_program, verify_program
+from ssljax.serve.rows import Rows, idle_rows, make_row
+from ssljax.serve.sampling import Drawn, draw
 
 ENDS = 8              # tokens that end a row on the device; of more, the host finds the others
 NO_TOKEN = -1
@@ -64,6 +65,9 @@ class Device(NamedTuple):
     first:       (logits, row) -> the first token
     decode:      (cache, turn, most steps) -> (cache, tokens of every step that was done); rows stop
                  at their end, and all stop when the last row has. Consumes the cache
+    verify:      (cache, turn, guesses [B, G], how many of each row count [B]) -> (cache, tokens of
+                 every step, guesses accepted [B]): a row's first accepted + 1 steps are its own.
+                 Consumes the cache; None where the layout has no guesses
     score:       (prompt) -> every token of the prompt after the first, judged
     warm_up:     () -> None; compiles all but score, which few requests need: the first of a bucket
                  waits for its compilation, and so do the running streams
@@ -78,6 +82,7 @@ class Device(NamedTuple):
     read: Callable[[Cache, Sequence[int], int, np.ndarray], tuple[Cache, jax.Array]]
     first: Callable[[jax.Array, Rows], Scored]
     decode: Callable[[Cache, Turn, int], tuple[Cache, Steps]]
+    verify: Callable[[Cache, Turn, np.ndarray, np.ndarray], tuple[Cache, Steps, np.ndarray]] | None
     score: Callable[[Sequence[int]], list[Scored]]
     warm_up: Callable[[], None]
 
@@ -103,6 +108,7 @@ def make_device(artefact: Artefact, *, slots: int, **options: Any) -> Device:
     read = jax.jit(read_program(functions["prefill"], ids), donate_argnums=1)
     first = jax.jit(draw)            # apart from prefill, which is compiled for every bucket
     decode = jax.jit(decode_program(functions["decode"], ids, layout.steps), donate_argnums=1)
+    verify = jax.jit(verify_program(functions["verify"], ids), donate_argnums=1)
     score = jax.jit(score_program(functions["score"], ids))
 
     def new_cache() -> Cache:
@@ -118,9 +124,13 @@ def make_device(artefact: Artefact, *, slots: int, **options: Any) -> Device:
 
     def run_decode(cache: Cache, turn: Turn, steps: int) -> tuple[Cache, Steps]:
         cache, done, drawn = decode(weights, cache, *turn, np.int32(steps))
-        drawn = jax.device_get(drawn)
-        return cache, [to_host(jax.tree.map(lambda x, n=n: x[n], drawn), turn.rows.report)
-                       for n in range(int(done))]
+        return cache, each_step(drawn, int(done), turn.rows.report)
+
+    def run_verify(cache: Cache, turn: Turn, guesses: np.ndarray,
+                   guessed: np.ndarray) -> tuple[Cache, Steps, np.ndarray]:
+        cache, found = verify(weights, cache, turn.rows, turn.table, turn.left, guesses, guessed)
+        accepted = np.asarray(found.accepted)
+        return cache, each_step(found.drawn, int(accepted.max()) + 1, turn.rows.report), accepted
 
     def run_score(prompt: Sequence[int]) -> list[Scored]:
         drawn = score(weights, padded(prompt, powers(context)))
@@ -132,14 +142,18 @@ def make_device(artefact: Artefact, *, slots: int, **options: Any) -> Device:
             cache, logits = run_read(cache, [0] * length, 0, table)
         run_first(logits, idle_rows(1, vocab=ids, context=context))
         for rows in layout.rows:
-            idle = idle_rows(rows, vocab=ids, context=context)
-            cache, _ = run_decode(cache, new_turn(idle, layout), 1)
+            turn = new_turn(idle_rows(rows, vocab=ids, context=context), layout)
+            if layout.guesses:
+                none = np.zeros((rows, layout.guesses), np.int32)
+                cache, *_ = run_verify(cache, turn, none, np.zeros(rows, np.int32))
+            else:
+                cache, _ = run_decode(cache, turn, 1)
 
     return Device(layout, artefact.tokenizer.end_of_text,
                   fingerprint(ingredients(artefact, layout)), new_cache,
                   partial(idle_rows, slots, vocab=ids, context=context),
                   partial(make_row, vocab=ids, context=context), run_read, run_first, run_decode,
-                  run_score, warm_up)
+                  run_verify if layout.guesses else None, run_score, warm_up)
 
 
 def new_turn(rows: Rows, layout: Layout) -> Turn:
@@ -147,63 +161,6 @@ def new_turn(rows: Rows, layout: Layout) -> Turn:
     count = len(rows.token)
     return Turn(rows, np.zeros((count, layout.table), np.int32), np.zeros(count, np.int32),
                 np.full((count, ENDS), NO_TOKEN, np.int32))
-
-
-def read_program(function: Function, ids: int) -> Callable[..., Any]:
-    """Return (weights, cache, tokens [1, L], start [1], last [1], table) -> (cache, logits).
-
-    Logits past the tokenizer's `ids` belong to rows that only pad the table: never drawn.
-    """
-    def call(weights: Any, cache: Cache, tokens: jax.Array, start: jax.Array, last: jax.Array,
-             table: jax.Array) -> tuple[Cache, jax.Array]:
-        out = function(weights, {"tokens": tokens, "start": start, "last": last, "table": table,
-                                 "cache": cache})
-        return out["cache"], out["logits"][:, :ids]
-
-    return call
-
-
-def decode_program(function: Function, ids: int, most: int) -> Callable[..., Any]:
-    """Return (weights, cache, *turn, steps) -> (cache, steps done, drawn [most, B]).
-
-    A loop whose number of turns is an argument: the same code whatever that number, so the numbers
-    are the same too.
-    """
-    def call(weights: Any, cache: Cache, rows: Rows, table: jax.Array, left: jax.Array,
-             ends: jax.Array, steps: jax.Array) -> tuple[Cache, jax.Array, Drawn]:
-        def more(carry: tuple[Any, ...]) -> jax.Array:
-            done, _, _, left, _ = carry
-            return (done < steps) & jnp.any(left > 0)
-
-        def step(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-            done, cache, rows, left, drawn = carry
-            live = left > 0                   # others write to page 0
-            out = function(weights, {
-                "token": rows.token, "position": jnp.where(live, rows.position, 0),
-                "table": jnp.where(live[:, None], table, 0), "cache": cache})
-            new = draw(out["logits"][:, :ids], rows)
-            ended = jnp.any(new.token[:, None] == ends, axis=1)
-            drawn = jax.tree.map(lambda all, one: all.at[done].set(one), drawn, new)
-            return (done + 1, out["cache"], advance(rows, new.token),
-                    jnp.where(live & ~ended, left - 1, 0), drawn)
-
-        logits = jax.ShapeDtypeStruct((table.shape[0], ids), jnp.float32)
-        drawn = jax.tree.map(lambda x: jnp.zeros((most, *x.shape), x.dtype),
-                             jax.eval_shape(draw, logits, rows))
-        start = (jnp.int32(0), cache, jax.tree.map(jnp.asarray, rows), left, drawn)
-        done, cache, _, _, drawn = jax.lax.while_loop(more, step, start)
-        return cache, done, drawn
-
-    return call
-
-
-def score_program(function: Function, ids: int) -> Callable[..., Any]:
-    """Return (weights, tokens [1, L]) -> drawn [L - 1]: each token but the first, judged."""
-    def call(weights: Any, tokens: jax.Array) -> Drawn:
-        logits = function(weights, {"tokens": tokens})["logits"][0, :-1, :ids]
-        return judge(logits, tokens[0, 1:], jnp.ones(1, bool))
-
-    return call
 
 
 def cache_spec(artefact: Artefact) -> Any:
@@ -229,6 +186,12 @@ def padded(tokens: Sequence[int], buckets: Sequence[int]) -> np.ndarray:
     row = np.zeros((1, next(n for n in buckets if n >= len(tokens))), np.int32)
     row[0, :len(tokens)] = tokens
     return row
+
+
+def each_step(drawn: Drawn, done: int, report: Sequence[bool]) -> Steps:
+    """Bring the first `done` steps of what was drawn, [steps, B, ...], to the host."""
+    drawn = jax.device_get(drawn)
+    return [to_host(jax.tree.map(lambda x, n=n: x[n], drawn), report) for n in range(done)]
 
 
 def to_host(drawn: Drawn, report: Sequence[bool]) -> list[Scored]:

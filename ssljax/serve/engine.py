@@ -29,8 +29,9 @@ from ssljax.serve.scheduler import (
     remove,
     running,
 )
+from ssljax.serve.seats import Desk, Stream
 from ssljax.serve.text import make_feed
-from ssljax.serve.turns import Desk, Stream, run_device
+from ssljax.serve.turns import run_device
 
 Deliver = Callable[[Piece], None]      # called from the engine's thread; must not block
 Cancel = Callable[[], None]
@@ -76,10 +77,12 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int, tokens: fl
         queue: requests that may wait for a slot.
         tokens: of prompts and answers that may wait.
         share: fraction of the queue that one caller may take.
-        reserve: slots that one caller cannot take alone; all but one at most.
+        reserve: slots that one caller cannot take alone, and as large a part of the cache; all but
+            one at most.
         waited: told how many seconds each request waited for its slot; must not block.
     """
-    rules = Rules(queue, tokens, share, min(reserve, device.layout.slots - 1))
+    rules = Rules(queue, tokens, share, min(reserve, device.layout.slots - 1),
+                  device.layout.pages * device.layout.page)
     changed, guides, layout = threading.Condition(), make_guides(tokenizer), device.layout
     plan, stopping = empty_plan(layout.slots), False
     pages = make_pages(1, layout.pages, per_chunk=layout.chunk // layout.page)

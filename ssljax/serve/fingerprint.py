@@ -26,7 +26,8 @@ def ingredients(artefact: Artefact, layout: Layout) -> dict[str, Any]:
     device = jax.devices()[0]
     return {"artefact": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
             "slots": layout.slots, "rows": list(layout.rows), "context": layout.context,
-            "page": layout.page, "chunk": layout.chunk, "buckets": list(layout.buckets),
+            "page": layout.page, "chunk": layout.chunk, "guesses": layout.guesses,
+            "buckets": list(layout.buckets),
             "jax": jax.__version__, "jaxlib": jaxlib.__version__, "platform": device.platform,
             "device": device.device_kind, "devices": jax.device_count()}
 

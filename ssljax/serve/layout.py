@@ -27,6 +27,7 @@ class Layout(NamedTuple):
     rows:    numbers of rows that decoding is compiled for; one promises the same numbers at any
              load, several compute fewer idle rows
     steps:   tokens of a row in one dispatch, at most
+    guesses: next tokens of a row that are guessed, and judged all at once; 0 decodes one by one
     """
 
     slots: int
@@ -37,6 +38,7 @@ class Layout(NamedTuple):
     buckets: tuple[int, ...]
     rows: tuple[int, ...]
     steps: int
+    guesses: int = 0
 
     @property
     def table(self) -> int:
@@ -45,7 +47,8 @@ class Layout(NamedTuple):
 
 
 def make_layout(slots: int, context: int, *, page: int = PAGE, chunk: int = CHUNK,
-                cache_tokens: int = 0, steps: int = STEPS, adaptive: bool = False) -> Layout:
+                cache_tokens: int = 0, steps: int = STEPS, guesses: int = 0,
+                adaptive: bool = False) -> Layout:
     """Return the sizes of an engine.
 
     Args:
@@ -56,15 +59,17 @@ def make_layout(slots: int, context: int, *, page: int = PAGE, chunk: int = CHUN
         cache_tokens: that all requests together may hold; half of what all slots full would need
             unless told, since few requests are as long as the context. At least one context.
         steps: tokens of a row in one dispatch, at most.
+        guesses: next tokens of a row that are looked up in its text and judged all at once, which
+            pays where texts repeat themselves or their prompts. A dispatch is then one step.
         adaptive: decode as many rows as are busy, up to powers of two, without the promise that
             numbers do not depend on the load.
 
     Raises:
         ServeError: a size is out of bounds, or they do not fit each other.
     """
-    if min(slots, context, page, steps) < 1:
-        raise ServeError(f"slots {slots}, context {context}, page {page} and steps {steps}: "
-                         "expected at least 1 of each.")
+    if min(slots, context, page, steps) < 1 or guesses < 0:
+        raise ServeError(f"slots {slots}, context {context}, page {page}, steps {steps}, guesses "
+                         f"{guesses}: expected at least 1 of each, and 0 guesses or more.")
     if chunk < page or chunk % page or (chunk & (chunk - 1)):
         raise ServeError(f"chunk {chunk} with pages of {page} tokens; expected a power of two that "
                          "is a multiple of page.")
@@ -76,7 +81,7 @@ def make_layout(slots: int, context: int, *, page: int = PAGE, chunk: int = CHUN
     powers_of_rows = tuple(sorted({min(2 ** i, slots) for i in range(slots.bit_length() + 1)}))
     return Layout(slots, context, page, max(pages, most), chunk,
                   powers(chunk, smallest=min(SMALLEST_BUCKET, chunk)),
-                  powers_of_rows if adaptive else (slots,), steps)
+                  powers_of_rows if adaptive else (slots,), steps, guesses)
 
 
 def powers(longest: int, *, smallest: int = SMALLEST_BUCKET) -> tuple[int, ...]:

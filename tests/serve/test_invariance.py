@@ -43,8 +43,11 @@ def alone(device, tokenizer, job, gather):
 
 def in_traffic(device, tokenizer, jobs, noise, rng):
     """Return the answers to `jobs`, started in random order among `noise` that is cancelled."""
-    engine, got, done = start_engine(device, tokenizer, queue=10_000), {}, threading.Event()
-    busiest = 0
+    busy, got, done = [], {}, threading.Event()
+    counted = {name: lambda cache, turn, *more, call=call: (
+        busy.append(np.count_nonzero(turn.left)), call(cache, turn, *more))[1]
+        for name, call in (("decode", device.decode), ("verify", device.verify)) if call}
+    engine = start_engine(device._replace(**counted), tokenizer, queue=10_000)
 
     def receiver(index):
         pieces = got[index] = []
@@ -61,18 +64,19 @@ def in_traffic(device, tokenizer, jobs, noise, rng):
         cancels = []
         return cancels, lambda piece: piece.tokens >= tokens and [stop() for stop in cancels]
 
-    for index in rng.permutation(len(jobs)).tolist():
+    first, *rest = rng.permutation(len(jobs)).reshape(-1, 4).tolist()
+    engine.submit([(jobs[index], receiver(index)) for index in first])
+    for index in sum(rest, []):
         if noise:
             cancels, receive = cancelled_after(int(rng.integers(1, 9)))
             cancels.append(engine.submit([(noise.pop(), receive)]))
         engine.submit([(jobs[index], receiver(index))])
-        busiest = max(busiest, engine.load().busy)
         if rng.random() < 0.3:
             threading.Event().wait(float(rng.random()) * 0.02)
     assert done.wait(600)
     found = engine.load().pages.found
     engine.close()
-    assert busiest > 1 and found > len(jobs) // 4      # there was traffic
+    assert max(busy) > 1 and found > len(jobs) // 4    # there was traffic
     return [answers(got[index]) for index in range(len(jobs))]
 
 
@@ -116,7 +120,7 @@ def test_memory_and_tokens_a_dispatch_change_no_bit(device, artefact, ask, gathe
 def test_adaptive_rows_answer_alike_without_the_promise(artefact, ask, gather):
     device = make_device(artefact, slots=3, page=8, chunk=16, adaptive=True)
     assert device.layout.rows == (1, 2, 3) and "adaptive" in device.fingerprint
-    jobs = [ask(text, 9, logprobs=0) for text in STARTS]
+    jobs = [ask(text[:30], 9, logprobs=0) for text in STARTS]
     right = [alone(device, artefact.tokenizer, job, gather) for job in jobs]
     engine = start_engine(device, artefact.tokenizer, queue=9)
     here = [answers(pieces) for pieces in gather(engine, jobs)]
@@ -125,3 +129,27 @@ def test_adaptive_rows_answer_alike_without_the_promise(artefact, ask, gather):
         assert text == other_text                        # greedy, and no tie is that close
         np.testing.assert_allclose([s.logprob for _, s in scored], [s.logprob for _, s in other],
                                    atol=1e-4)
+
+
+def test_guesses_change_no_bit_and_no_token(device, artefact, ask, gather):
+    rng, accepted = np.random.default_rng(3), []
+    guessing = make_device(artefact, slots=3, page=8, chunk=16, guesses=3)
+
+    def verify(share):
+        def run(cache, turn, guesses, guessed):
+            guessed = np.where(rng.random(len(guessed)) < share, guessed, 0).astype(np.int32)
+            out = guessing.verify(cache, turn, guesses, guessed)
+            accepted.append(int(out[2].sum()))
+            return out
+
+        return guessing._replace(verify=run)
+
+    jobs = [random_job(ask, rng) for _ in range(16)]
+    right = [alone(verify(0.0), artefact.tokenizer, job, gather) for job in jobs]
+    assert sum(accepted) == 0
+    here = in_traffic(verify(0.8), artefact.tokenizer, jobs, [], rng)
+    assert sum(accepted) > 5 and here == right                            # to the last bit
+    for job, (text, finish, scored) in zip(jobs, right, strict=True):
+        plain = alone(device, artefact.tokenizer, job, gather)
+        assert (text, finish) == plain[:2]
+        assert [s.token for _, s in scored] == [s.token for _, s in plain[2]]

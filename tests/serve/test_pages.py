@@ -82,7 +82,7 @@ def test_any_sequence_of_requests_keeps_the_books():
             pages.forget()
         users = {}
         for one in running:
-            shared = {page for page in one.table[:2 * len(one.keys)]}
+            shared = set(one.table[:2 * len(one.keys)])
             for page in one.table:
                 users.setdefault(page, set()).add(page in shared)
         assert all(kinds != {True, False} for kinds in users.values())    # own pages are not shared
