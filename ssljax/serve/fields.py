@@ -8,6 +8,7 @@ by name: a silently ignored field gives wrong results.
 """
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ MAX_STOPS = 4
 MAX_TEMPERATURE = 2.0
 MAX_BIAS = 100.0
 SEEDS = 2**32
+TOKEN = re.compile("[0-9]{1,9}")
 
 Fields = Mapping[str, Any]
 
@@ -71,7 +73,10 @@ def check_fields(fields: Fields, known: Mapping[str, Check]) -> dict[str, Any]:
     for name in fields:
         if name not in known:
             raise RequestError(f"Unknown field {show(name)}; {nearest(name, known)}", param=None)
-    return {name: known[name](name, value) for name, value in fields.items() if value is not None}
+    try:
+        return {name: known[name](name, x) for name, x in fields.items() if x is not None}
+    except RecursionError as err:        # what could just be read is too deep to be looked at
+        raise RequestError(f"The body is nested too deeply: {err}.") from err
 
 
 def read_settings(fields: Fields, tokenizer: Tokenizer, *, caller: str = "") -> Job:
@@ -140,12 +145,12 @@ def check_ids(name: str, ids: Any, tokenizer: Tokenizer) -> None:
 
 def logit_bias(name: str, value: Any) -> tuple[tuple[int, float], ...]:
     """Check {"token id": bias}; JSON has strings for keys."""
-    if not isinstance(value, dict) or not all(key.isdecimal() and key.isascii() for key in value):
+    if not isinstance(value, dict) or not all(map(TOKEN.fullmatch, value)):
         raise wrong(name, value, 'an object of token ids, as {"50256": -100}')
     if len(value) > BIASES:
         raise RequestError(f"{name} has {len(value)} ids; expected at most {BIASES}.", param=name)
     check = number(-MAX_BIAS, MAX_BIAS)
-    found = {int(key[:10]): check(f"{name}.{key[:10]}", item) for key, item in value.items()}
+    found = {int(key): check(f"{name}.{key}", item) for key, item in value.items()}
     if len(found) < len(value):
         raise wrong(name, value, "each token id once")
     return tuple(found.items())

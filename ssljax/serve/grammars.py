@@ -17,6 +17,7 @@ from ssljax.serve.checks import boolean, object_of, some_text, text, wrong
 MAX_SOURCE = 1 << 15             # characters; compiling one of these takes up to 0.2 seconds
 MAX_SYMBOLS = 100_000            # of the compiled grammar
 MAX_CHOICES = 1000
+MAX_TRIES = 60                   # parts of a wrong schema that are looked at for its message
 DEFINITIONS = ("$defs", "definitions")
 # A model that writes blanks for ever would never end: at most so many between two words of JSON.
 BLANKS = r"[ \t\r\n]{1,20}"
@@ -96,7 +97,10 @@ def grammar_of(wanted: Wanted) -> str:
     Raises:
         RequestError: it is none that can be followed, naming the place; or llguidance is missing.
     """
-    source = wanted.source if isinstance(wanted.source, str) else json.dumps(wanted.source)
+    try:
+        source = wanted.source if isinstance(wanted.source, str) else json.dumps(wanted.source)
+    except RecursionError as err:
+        raise RequestError(f"{wanted.where} is nested too deeply.", param=wanted.where) from err
     if len(source) > MAX_SOURCE:
         raise RequestError(f"{wanted.where} has {len(source)} characters; expected at most "
                            f"{MAX_SOURCE}.", param=wanted.where)
@@ -109,16 +113,17 @@ def grammar_of(wanted: Wanted) -> str:
 
 
 def deepest(wanted: Wanted, message: str) -> tuple[Wanted, str]:
-    """Return the smallest part of a schema that has a defect of its own, and that defect."""
+    """Return the smallest part of a schema that has a defect of its own, and that defect.
+
+    Only so many parts are tried: it is for a message, and a schema may have thousands.
+    """
     source = wanted.source if isinstance(wanted.source, dict) else {}
     shared = {key: source[key] for key in DEFINITIONS if key in source}
-    found: str | None = message
-    while found:
-        message, found = found, None
-        for part in parts_of(wanted):
-            if found := defect("json", shared | part.source):
-                wanted = part
-                break
+    parts, tries = parts_of(wanted), 0
+    while (part := next(parts, None)) is not None and tries < MAX_TRIES:
+        tries += 1
+        if found := defect("json", shared | part.source):
+            wanted, message, parts = part, found, parts_of(part)
     return wanted, message
 
 

@@ -1,12 +1,13 @@
 """Every wrong request is refused with a message that names the value and what is accepted."""
 
 import json
+import random
 import time
 
 import pytest
 
 from ssljax.core.errors import RequestError
-from ssljax.serve.completions import parse_completion
+from ssljax.serve.completions import FIELDS, parse_completion
 from ssljax.serve.fields import Limits, read_object
 from ssljax.serve.jobs import Sampling
 from ssljax.tokenizers import byte
@@ -39,8 +40,9 @@ BAD = [
     (b'{"temperature": 1e999}', "temperature is Infinity"),
     ({"temperature": "hot"}, "a number from 0 to 2"),
     ({"temperature": True}, "temperature is true"),
-    ({"top_p": 1.1}, "from 0 to 1"), ({"top_k": -1}, "from 0 to"), ({"top_k": 2**31}, "2147483647"), ({"n": 0}, "at least 1"),
-    ({"n": 17}, "17 choices"), ({"seed": -1}, "seed is -1"), ({"seed": 2**32}, "4294967295"),
+    ({"top_p": 1.1}, "from 0 to 1"), ({"top_k": -1}, "from 0 to"), ({"top_k": 2**31}, "2147483647"),
+    ({"n": 0}, "at least 1"), ({"n": 17}, "17 choices"), ({"seed": -1}, "seed is -1"),
+    ({"seed": 2**32}, "4294967295"),
     ({"stop": ""}, "not empty"), ({"stop": ["a"] * 5}, "at most 4"), ({"stop": [1]}, "a string"),
     ({"logprobs": 21}, "from 0 to 20"), ({"logprobs": True}, "logprobs is true"),
     ({"stream": 1}, "true or false"), ({"echo": "yes"}, "true or false"),
@@ -51,6 +53,8 @@ BAD = [
     ({"best_of": 2}, "does not offer best_of"), ({"suffix": "x"}, "does not offer suffix"),
     ({"logit_bias": {"257": 1}}, "token id 257; the model has ids 0 to 256"),
     ({"logit_bias": {"a": 1}}, "an object of token ids"), ({"logit_bias": {"-1": 1}}, "token ids"),
+    ({"logit_bias": {"00000000005": 1}}, "an object of token ids"),
+    ({"logit_bias": {"\u0665": 1}}, "an object of token ids"),
     ({"logit_bias": {"5": 101}}, "logit_bias.5 is 101; expected from -100 to 100"),
     ({"logit_bias": {"5": 1, "05": 2}}, "each token id once"), ({"logit_bias": [1]}, "an object"),
     ({"logit_bias": {str(i): 1 for i in range(301)}}, "301 ids; expected at most 300"),
@@ -123,3 +127,32 @@ def test_every_setting_reaches_the_job():
         repetition=1.5, bias=((7, -100.0), (256, 2.0)))
     assert (job.stop, job.stop_ids, job.ignore_eos) == (("x", "y"), (10, 11), True)
     assert before + 60 <= job.deadline <= time.monotonic() + 60 and job.grammar is None
+
+
+ODD = [None, True, False, 0, 1, -1, 3, 2**31, 2**64, 0.5, -0.0, 1e308, "", "a", "\ud800", "5", [],
+       [[]], [1], ["a", "b"], [None], {}, {"5": 1}, {"type": "json_object"}, {"regex": "a*"},
+       {"type": "json_schema", "json_schema": {"schema": {"type": []}}}, {"choice": ["x", 1]},
+       {"include_usage": True}, {"json": {}},
+       {"json": '{"type": "null"}'}, {"grammar": "start: \\"}]
+
+
+def test_whatever_a_field_holds_the_answer_is_a_job_or_a_refusal():
+    chance, read = random.Random(0), 0
+    for _ in range(3000):
+        names = chance.sample([*FIELDS, "odd"], chance.randint(1, 3))
+        try:
+            asked = parse({name: chance.choice(ODD) for name in names})
+            read += len(asked.jobs)
+        except RequestError as err:
+            assert err.status == 400 and str(err)
+    assert read > 100
+
+
+@pytest.mark.parametrize("depth", (930, 970, 985, 995))
+def test_what_is_nested_too_deeply_is_refused(depth):
+    deep = b'{"items":' * depth + b"{}" + b"}" * depth
+    for body in (b'{"stop":' + b"[" * depth + b"]" * depth + b"}",
+                 b'{"structured_outputs": {"json": ' + deep + b"}}"):
+        with pytest.raises(RequestError) as caught:
+            parse(body)
+        assert caught.value.status == 400
