@@ -28,8 +28,11 @@ from ssljax.tokenizers import byte
 CONTEXT, SLOTS, QUEUE = 400, 8, 4000
 
 
-def toy_engine(word: str, step: float) -> Engine:
-    """Return an engine of one thread that says letters drawn from `word`, by seed and prompt."""
+def toy_engine(word: str, step: float, go: Callable[[], bool] = lambda: True) -> Engine:
+    """Return an engine of one thread that says letters drawn from `word`, by seed and prompt.
+
+    No stream gets beyond its first letter before `go()`.
+    """
     lock, closed = threading.Condition(), False
     waiting: list[list[Any]] = []
     slots: list[list[Any]] = []
@@ -65,6 +68,8 @@ def toy_engine(word: str, step: float) -> Engine:
             time.sleep(step)
             for one in busy:
                 job, deliver, draw, done = one
+                if done and not go():
+                    continue
                 one[3] = done = done + 1
                 last = done >= job.max_tokens
                 if last:
@@ -90,7 +95,8 @@ def load_of(*figures: Any) -> Load:
     return Load(*figures, *(None for _ in Load._fields[len(figures):]))
 
 
-def toy_served(path: Path, name: str, version: str) -> Served:
+def toy_served(path: Path, name: str, version: str,
+               go: Callable[[], bool] = lambda: True) -> Served:
     """Return a version that says the letters of its folder's name; "slow" and "broken" do."""
     if path.name == "broken":
         from ssljax.core.errors import ArtefactError
@@ -98,7 +104,7 @@ def toy_served(path: Path, name: str, version: str) -> Served:
     artefact = SimpleNamespace(path=path, manifest={"kind": "decoder"}, tokenizer=byte.make())
     step = 0.02 if path.name == "slow" else 0.0005
     return Served(name or "toy", version, artefact, f"fp-{path.name}", 7,
-                  toy_engine(path.name, step), Limits(CONTEXT))
+                  toy_engine(path.name, step, go), Limits(CONTEXT))
 
 
 class Running(NamedTuple):
