@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 pytestmark = pytest.mark.slow    # a browser takes more of a core than all other tests of the page
 
 XSS = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
-PATIENCE = 15.0                  # seconds; a loaded machine draws slowly
+PATIENCE = 40.0                  # seconds; a loaded machine draws slowly
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def models(Script):
     return {"one": Script(("The", " cat", " sat", " down."), 0.02),
             "two": Script(("The", " cat", " ran", " off."), 0.02),
             "three": Script(("A", " dog."), 0.01), "evil": Script((XSS[:20], XSS[20:])),
-            "slow": Script(tuple("abcdefghij" * 50), 0.05)}
+            "slow": Script(("So much to say, ",) * 64, 1.0)}
 
 
 @pytest.fixture
@@ -78,11 +78,10 @@ def ended(browser):
                       and texts(browser, "#go") == ["Run"])
 
 
-def test_answers_stream_into_all_panes_and_the_divergence_is_marked(look):
+def test_answers_come_into_all_panes_and_the_divergence_is_marked(look):
     browser, _ = look
     choose(browser, "one", "two", "three")
     ask(browser)
-    eventually(lambda: any(0 < len(t) < len("The cat sat down.") for t in texts(browser, ".text")))
     ended(browser)
     assert texts(browser, ".text") == ["The cat sat down.", "The cat ran off.", "A dog."]
     assert texts(browser, ".parting") == ["T", "r", "A"]        # from the first pane, each its own
@@ -133,7 +132,7 @@ def test_everything_can_be_done_with_keys(look):
     eventually(lambda: arena.votes.read())
     assert arena.votes.read()[0]["best"] == ["two"]
     press("n")
-    eventually(lambda: find(browser, ".writing"))
+    eventually(lambda: len(arena.transcripts.read()) == 2)
     ended(browser)
     eventually(lambda: find(browser, "#vote .best"))
     press("0")
@@ -178,11 +177,13 @@ def test_a_models_markup_stays_text(look):
     browser.get_log("browser")                           # that the attempt was blocked
 
 
-def test_a_stopped_round_can_be_judged(look):
+def test_parts_are_shown_as_they_come_and_a_stopped_round_can_be_judged(look):
     browser, arena = look
     choose(browser, "slow", "one")
     ask(browser)
-    eventually(lambda: len(max(texts(browser, ".text") or [""], key=len)) > 20)
+    # The slow pane shows what it has while it writes, and after the quick one has ended.
+    eventually(lambda: find(browser, ".pane.writing") and "".join(
+        texts(browser, ".pane.writing .text")).startswith("So much"))
     find(browser, "#go")[0].click()
     ended(browser)
     find(browser, ".choice.best")[0].click()
