@@ -157,6 +157,15 @@ def test_golden_answers_stay_small_for_large_vocabularies():
     assert golden.about["prefill"]["sizes"] == {"b": 2, "l": LENGTH, "n": 2, "p": 8, "m": 5}
 
 
+def test_golden_call_of_large_images_has_one_row():
+    model = Model(lambda key, inputs: None, lambda params, inputs, **more: {
+        "pooled": inputs["image"].mean((1, 2)) @ params["w"]})
+    weights = {"params": {"w": np.ones((3, 4), np.float32)}}
+    for side, rows in ((64, 2), (128, 1)):
+        programs = encoder_programs(model, weights, image=(side, side, 3))
+        assert golden_answers(programs, weights).about["embed"]["sizes"] == {"b": rows}
+
+
 def test_functions_of_an_encoder_with_a_head_and_tokens():
     def apply(params, inputs, *, stats=None, cache=None, key=None, train=False):
         rows = inputs["image"].reshape(inputs["image"].shape[0], 4, -1)

@@ -71,6 +71,7 @@ def test_program_that_jax_cannot_read_is_lowered_again_once(encoder, copy, monke
     assert len(lowered) == 1                       # the second time from the user's cache
 
 
+@pytest.mark.slow
 def test_relowered_artefact_is_whole_and_loads_without_model_code(encoder, copy, tmp_path, capsys):
     spoil(copy)
     assert main(["export", "--relower", str(copy), "--output", str(tmp_path / "new")]) == 0
@@ -133,7 +134,8 @@ def test_unsigned_artefact_is_refused_where_a_key_is_asked_for(encoder, copy, ke
         load_artefact(copy, trusted=[keys.public])
 
 
-@pytest.mark.parametrize(("kind", "dtype"), [("int8", np.int8), ("fp8", np.uint8)])
+@pytest.mark.parametrize(("kind", "dtype"), [
+    ("int8", np.int8), pytest.param("fp8", np.uint8, marks=pytest.mark.slow)])
 def test_quantised_artefact_is_small_near_and_says_by_how_much(run, encoder, tmp_path, kind, dtype):
     done = export_run(run.path, tmp_path / kind, quantize=kind, shard=4000)
     loaded = load_artefact(tmp_path / kind)
@@ -153,6 +155,7 @@ def test_quantised_artefact_is_small_near_and_says_by_how_much(run, encoder, tmp
     np.testing.assert_array_equal(embedding(load_artefact(tmp_path / kind)), here)
 
 
+@pytest.mark.slow
 def test_judged_rounding_compares_the_evaluators_figures(run, tmp_path, capsys):
     assert main(["export", str(run.path), "--output", str(tmp_path / "out"), "--quantize", "int8",
                  "--judge"]) == 0
@@ -162,6 +165,7 @@ def test_judged_rounding_compares_the_evaluators_figures(run, tmp_path, capsys):
     assert "linear linear:" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_classifier_is_that_of_the_evaluator(run, tmp_path):
     export_run(run.path, tmp_path / "out", classify="linear")
     loaded = load_artefact(tmp_path / "out")
