@@ -1,4 +1,4 @@
-"""Vectors for every row of a table or folder from an artefact, exactly once, whatever is killed.
+"""Vectors or texts for every row of a table or folder, exactly once, whatever is killed.
 
 Rows are done in parts of fixed size; each part appears in the hidden `.<output>.work` by one
 rename, and the output by another once all are there. The same command continues a job that was
@@ -7,15 +7,17 @@ no other row. `<output>.job.json` beside it says what made it.
 
 Input: .jsonl or .parquet with a column of text, or of encoded images; or a folder, zip or tar of
 images. Output: .jsonl or .parquet with the input's other columns, `row`, `embedding` and `error`
-(null, or why the row has no embedding).
+(null, or why the row has no embedding); completions take its place where texts are asked for
+(batch_answers.py).
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,11 +27,14 @@ from ssljax.core.errors import DataError, UnreadableRecordError
 from ssljax.core.files import sha256, sync_folder, write_json
 from ssljax.media import operations
 from ssljax.runs.artefact import open_artefact
+from ssljax.runs.batch_answers import Answer, application, completer, requester
 from ssljax.runs.batch_tables import INPUTS, OUTPUTS, Row, count_rows, read_rows, write_rows
 from ssljax.serve.artefact import Artefact
 from ssljax.serve.embedding import make_embed
+from ssljax.serve.manifest import read_manifest
+from ssljax.serve.parts import in_parts, workplace
 
-PART = 1024                    # rows between two renames
+PART, TEXTS = 1024, 64         # rows between two renames: vectors are quick, texts are not
 OURS = ("row", "embedding", "error")
 
 Report = Callable[[int, int], None]                # told rows done so far and rows of all
@@ -63,22 +68,75 @@ def embed_table(artefact: str | Path, source: str | Path, output: str | Path, *,
         ServeError: it has no vectors to give.
         DataError: the input cannot be read, or the output is of another job.
     """
-    source, output = Path(source), Path(output)
-    check_names(source, output)
-    loaded = open_artefact(artefact, trusted=trusted)
+    @contextlib.contextmanager
+    def embedding() -> Iterator[Answer]:
+        function = embedder(loaded)
+        yield lambda rows, first: answer(rows, first, column, function)
+
+    loaded = open_artefact(Path(artefact), trusted=trusted)
     column = column or ("text" if loaded.tokenizer else "image")
-    job = {"artefact": sha256(loaded.path / "manifest.json"), "input": content_of(source),
-           "column": column, "function": "embed"}
+    job = {"artefact": sha256(loaded.path / "manifest.json"), "column": column, "function": "embed"}
+    return write_table(job, embedding, Path(source), Path(output), report, part)
+
+
+def complete_table(artefact: str | Path, source: str | Path, output: str | Path, *,
+                   column: str = "prompt", report: Report = lambda done, total: None,
+                   part: int = TEXTS, trusted: Sequence[Path] = (), **options: Any) -> Done:
+    """Write the completion of every row's prompt, or the answers to OpenAI's batch requests.
+
+    Args:
+        artefact: folder that `ssljax export` wrote, of a decoder.
+        source: rows with a column of prompts; or .jsonl of requests, with custom_id and body.
+        output: a .jsonl or .parquet file; answers to requests are .jsonl.
+        column: of the prompts; "body" answers requests.
+        report: told how many rows are done, of how many.
+        part: rows between two renames; the output does not depend on it.
+        trusted: public keys, one of which must have signed the artefact; () asks for none.
+        options: of every completion: max_tokens, temperature and their like.
+
+    Raises:
+        ArtefactError: the artefact is damaged.
+        DataError: the input cannot be read, or the output is of another job.
+    """
+    @contextlib.contextmanager
+    def completing() -> Iterator[Answer]:
+        with application(Path(artefact), partial(open_artefact, trusted=trusted)) as app:
+            yield requester(app) if column == "body" else completer(app, column, options)
+
+    if column == "body" and Path(output).suffix != ".jsonl":
+        raise DataError(f"{output}: answers to batch requests are nested; choose a .jsonl file.")
+    read_manifest(Path(artefact))
+    job = {"artefact": sha256(Path(artefact) / "manifest.json"), "column": column,
+           "function": "complete", "options": options}
+    return write_table(job, completing, Path(source), Path(output), report, part)
+
+
+def write_table(job: Mapping[str, Any], answering: Callable[[], AbstractContextManager[Answer]],
+                source: Path, output: Path, report: Report, part: int) -> Done:
+    """Write the answers to all rows, part by part, from where an earlier process got to.
+
+    Args:
+        job: what makes the output: artefact, function, options.
+        answering: entered where something is left to do; gives (rows, number of the first) -> rows.
+        source: what to read.
+        output: what to write.
+        report: told how many rows are done, of how many.
+        part: rows between two renames.
+
+    Raises:
+        DataError: the input cannot be read, or the output is of another job.
+    """
+    check_names(source, output)
+    job = {**job, "input": content_of(source)}
     note = output.with_name(f"{output.name}.job.json")
     if (done := finished(output, note, job)) is not None:
         return done
-    with workplace(output, job | {"part": part}) as folder:
-        paths, total = [], count_rows(source, column)
-        function = embedder(loaded)
-        for number, rows in enumerate(in_parts(read_rows(source, column), part)):
+    with workplace(output, job | {"part": part}) as folder, answering() as answers:
+        paths, total = [], count_rows(source, job["column"])
+        for number, rows in enumerate(in_parts(read_rows(source, job["column"]), part)):
             path = folder / f"{number:08d}{output.suffix}"
             if not path.exists():
-                write_rows(path, answer(rows, number * part, column, function))
+                write_rows(path, answers(rows, number * part))
             paths.append(path)
             report(number * part + len(rows), total)
         return publish(paths, output, note, job)
@@ -118,43 +176,6 @@ def finished(output: Path, note: Path, job: Mapping[str, Any]) -> Done | None:
     raise DataError(f"{output} exists and is not what this job makes (another artefact, input or "
                     "column, or changed since); nothing was touched. Remove it, or choose another "
                     "--output.")
-
-
-@contextlib.contextmanager
-def workplace(output: Path, job: Mapping[str, Any]) -> Iterator[Path]:
-    """Enter the folder of a job's parts, ours alone; parts of another job there go.
-
-    Raises:
-        DataError: another process is at work on this output.
-    """
-    folder = output.with_name(f".{output.name}.work")
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            raise DataError(f"Another process is writing {output}; wait for it, or choose another "
-                            "--output.") from err
-        told = folder / "job.json"
-        if not told.exists() or json.loads(told.read_text()) != job:
-            for path in folder.iterdir():
-                if path.name != "lock":
-                    path.unlink()
-            write_json(told, job)
-        yield folder
-
-
-def in_parts(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
-    """Yield rows in lists of `size`, the last shorter; one empty list where there are none."""
-    part: list[Row] = []
-    some = False
-    for row in rows:
-        part.append(row)
-        if len(part) == size:
-            yield part
-            part, some = [], True
-    if part or not some:
-        yield part
 
 
 def embedder(artefact: Artefact) -> tuple[Prepare, Callable[[Sequence[np.ndarray]], np.ndarray]]:

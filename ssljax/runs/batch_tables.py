@@ -143,9 +143,9 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def write_json_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as JSON lines; vectors have as many digits as float32 needs."""
-    def plain(row: Mapping[str, Any]) -> dict[str, Any]:
-        vector = row["embedding"]
-        return {**row, "embedding": None if vector is None else [float(str(x)) for x in vector]}
+    def plain(row: Mapping[str, Any]) -> Mapping[str, Any]:
+        vector = row.get("embedding")
+        return row if vector is None else {**row, "embedding": [float(str(x)) for x in vector]}
 
     lines = [json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows]
     write_atomic(path, "".join(lines).encode())
@@ -168,8 +168,11 @@ def join_json(parts: Sequence[Path], whole: Path) -> tuple[int, int]:
 def write_table_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as a Parquet file."""
     pa = arrow()
-    table = pa.Table.from_pylist([{**row, "embedding": None} for row in rows])
-    types = {"row": pa.int64(), "embedding": pa.list_(pa.float32()), "error": pa.string()}
+    known = {"row": pa.int64(), "embedding": pa.list_(pa.float32()), "completion": pa.string(),
+             "finish_reason": pa.string(), "tokens": pa.int64(), "error": pa.string()}
+    types = {name: kind for name, kind in known.items() if rows and name in rows[0]}
+    table = pa.Table.from_pylist([{name: None if name in types else value
+                                   for name, value in row.items()} for row in rows])
     for name, kind in types.items():
         at = table.schema.get_field_index(name)
         values = pa.array([row[name] for row in rows], kind)

@@ -147,3 +147,9 @@ def serving_toys(models: dict[str, str], keys: dict[str, dict[str, Any]] | None 
 def running() -> Callable[..., Any]:
     """Return running(models, keys={name: limits}, ...): a context of a server over toys."""
     return serving_toys
+
+
+@pytest.fixture(scope="session")
+def load_toy() -> Callable[..., Served]:
+    """Return load_toy(folder, name, version): a version that needs no model."""
+    return toy_served
