@@ -110,7 +110,7 @@ export function makeCompare(state, onVote) {
   $$("form").addEventListener("keydown", event => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); }
   });
-  const shortest = Math.min(...state.contestants.map(one => one.context ?? Infinity));
+  const shortest = Math.min(...state.contestants.filter(one => one.kind === "decoder").map(one => one.context || Infinity));
   if (shortest < 128) $$("max_tokens").value = shortest >> 1;          // leaves room for a prompt
   drawModels();
   $$("panes").replaceChildren(el("p", {className: "card empty"}, writers.length > 1
