@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classify", metavar="LABEL",
                         help="of encoders: the linear evaluator of the run's config whose "
                              "classifier the artefact carries")
+    parser.add_argument("--chat-template", type=Path, metavar="FILE",
+                        help="of language models: the Jinja2 template that /v1/chat/completions "
+                             "puts messages through")
+    parser.add_argument("--chat-stop", action="append", default=[], metavar="TEXT",
+                        help="ends an answer, as the template marks the end of a turn; repeatable")
     parser.add_argument("--shard-bytes", type=int, default=2 * 10**9, metavar="N",
                         help="of a file of weights at most (default: 2 GB)")
     parser.add_argument("--sign", type=Path, metavar="KEY",
@@ -78,7 +83,8 @@ def export(args: argparse.Namespace) -> None:
 
     done = export_run(args.run, args.output, step=args.step, name=args.name,
                       target=args.target, quantize=args.quantize, judge=args.judge,
-                      classify=args.classify, shard=args.shard_bytes, key=args.sign)
+                      classify=args.classify, shard=args.shard_bytes, key=args.sign,
+                      chat=args.chat_template, chat_stop=args.chat_stop)
     programs = ", ".join(f"{name} {size(nbytes)}" for name, nbytes in done["functions"].items())
     print(f'Step {done["step"]:,} of {args.run} as {done["kind"]} "{done["name"]}": '
           f"{count(done['parameters'])} parameters, {size(done['bytes'])} in {done['path']}")

@@ -20,6 +20,9 @@ EXAMPLES = """\
 """
 
 
+SIZES = ("cache_tokens", "page", "chunk", "steps", "guesses", "adaptive")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("models", metavar="[NAME[@VERSION]=]ARTEFACT", nargs="*",
@@ -42,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="tokens of prompts and answers that may wait (default: any number)")
     parser.add_argument("--grace", type=float, default=30.0, metavar="SECONDS",
                         help="for running requests to finish at the end (default: %(default)s)")
+    add_sizes(parser.add_argument_group("how text is generated"))
+    add_inputs(parser.add_argument_group("what is embedded and classified, and how it comes"))
     add_guards(parser.add_argument_group("who may ask"))
     add_records(parser.add_argument_group("what is kept"))
     page = parser.add_argument_group("the page at /")
@@ -49,6 +54,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="take votes on the page, rank the models by them, and keep both")
     add_arena(page)
     add_opening(parser)
+
+
+def add_sizes(group: argparse._ArgumentGroup) -> None:
+    """Declare the sizes of an engine; the defaults are those of serve/layout.py."""
+    group.add_argument("--cache-tokens", type=int, metavar="N", default=argparse.SUPPRESS,
+                       help="of all running requests together (default: half of slots x context)")
+    group.add_argument("--page", type=int, metavar="N", default=argparse.SUPPRESS,
+                       help="tokens of a page of the cache (default: 64)")
+    group.add_argument("--chunk", type=int, metavar="N", default=argparse.SUPPRESS,
+                       help="tokens of a prompt that are read at once (default: 128)")
+    group.add_argument("--steps", type=int, metavar="N", default=argparse.SUPPRESS,
+                       help="tokens of a row in one dispatch, at most (default: 8)")
+    group.add_argument("--guesses", type=int, metavar="N", default=argparse.SUPPRESS,
+                       help="next tokens that are looked up in the text and judged at once "
+                            "(default: 0)")
+    group.add_argument("--adaptive", action="store_true", default=argparse.SUPPRESS,
+                       help="decode no more rows than are busy, without the promise that numbers "
+                            "do not depend on the load")
+
+
+def add_inputs(group: argparse._ArgumentGroup) -> None:
+    """Declare what concerns inputs of encoders, and the other protocol."""
+    group.add_argument("--rows", type=int, default=0, metavar="N",
+                       help="inputs in one batch (default: by their shape and the device)")
+    group.add_argument("--fetch-urls", action="store_true",
+                       help="inputs may be http(s) URLs at public addresses (default: refused)")
+    group.add_argument("--grpc-port", type=int, default=0, metavar="PORT",
+                       help="offer KServe's protocol by gRPC there as well; needs ssljax[grpc]")
 
 
 def add_guards(group: argparse._ArgumentGroup) -> None:
@@ -86,8 +119,11 @@ def run(args: argparse.Namespace) -> None:
         print(f"Serving {what} on {url} (Ctrl-C ends; try prompts on {url}/)", flush=True)
 
     serve(models, trusted=opened(args), host=args.host, port=args.port, slots=args.slots,
-          queue=args.queue, queue_tokens=args.queue_tokens, grace=args.grace, announce=announce,
+          queue=args.queue, queue_tokens=args.queue_tokens,
+          sizes={name: getattr(args, name) for name in SIZES if name in args},
+          grace=args.grace, announce=announce,
           keys=args.keys, jobs=args.jobs,
+          rows=args.rows, fetch_urls=args.fetch_urls, grpc_port=args.grpc_port,
           arena=options_of(args, keeps=args.arena),
           tls=(args.tls_cert, args.tls_key) if args.tls_cert else None,
           log=LogOptions(args.log, args.log_sample, args.log_text) if args.log else None,

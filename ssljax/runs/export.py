@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +28,15 @@ from ssljax.runs.restore import Restored, load_run
 from ssljax.runs.rounding import rounded
 from ssljax.tokenizers import bpe
 
+TEMPLATE = "chat_template.jinja"
 NATIVE = "native"
 
 
 def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = None,
                name: str | None = None, quantize: Kind | None = None, judge: bool = False,
                classify: str | None = None, shard: int = SHARD,
-               key: Path | None = None, target: str = NATIVE) -> dict[str, Any]:
+               key: Path | None = None, target: str = NATIVE, chat: Path | None = None,
+               chat_stop: Sequence[str] = ()) -> dict[str, Any]:
     """Write the artefact of a run, or what it holds in the form of another library.
 
     Args:
@@ -49,6 +51,8 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
         shard: bytes of a file of weights at most.
         key: PEM file of the Ed25519 key that signs the artefact.
         target: "native", or a file of ssljax/export whose `write` takes what an artefact holds.
+        chat: of language models, the chat template (Jinja2) that messages go through.
+        chat_stop: strings that end what the model says, beside its end token.
 
     Returns:
         "path", "name", "kind", "step", "parameters", "bytes", "functions" {name: bytes}, and
@@ -70,7 +74,7 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
     text = restored.model.init_cache is not None and "image" not in restored.pretext.spec
     if text and classify:
         raise ArtefactError(f"{run_dir} is a language model; classify is for encoders.")
-    options = Options(quantize, judge, classify)
+    options = Options(quantize, judge, classify, read_chat(chat, chat_stop) if chat else None)
     describe = describe_decoder if text else describe_encoder
     contents = describe(restored, lineage(restored, name), options)
     if target == NATIVE:
@@ -86,12 +90,32 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
             "quantisation": manifest.get("quantisation")}
 
 
+class Chat(NamedTuple):
+    """How a language model is talked to: a Jinja2 template, and strings that end an answer."""
+
+    template: bytes
+    stop: tuple[str, ...]
+
+
 class Options(NamedTuple):
     """What becomes of the weights on their way: the arguments of `export_run`."""
 
     quantize: Kind | None
     judge: bool
     classify: str | None
+    chat: Chat | None
+
+
+def read_chat(path: Path, stop: Sequence[str]) -> Chat:
+    """Return how a model is talked to.
+
+    Raises:
+        ArtefactError: the template cannot be read.
+    """
+    try:
+        return Chat(path.read_bytes(), tuple(stop))
+    except OSError as err:
+        raise ArtefactError(f"Chat template {path} cannot be read: {err.strerror}.") from err
 
 
 def host_weights(restored: Restored) -> dict[str, PyTree]:
@@ -130,8 +154,12 @@ def describe_decoder(restored: Restored, about: dict[str, Any], options: Options
             restored, weights, options.quantize, judge=options.judge,
             moved=lambda before, after: decoder_difference(
                 restored.model, before, after, vocab_size=tokenizer.vocab_size, context=context))
+    template = {}
+    if options.chat:
+        about["chat"] = {"template": TEMPLATE, "stop": list(options.chat.stop)}
+        template = {TEMPLATE: options.chat.template}
     return decoder_contents(restored.model, weights, about, Text(definition, tokenizer, context),
-                            lambda about: documents(restored, about))
+                            lambda about: documents(restored, about) | template)
 
 
 def describe_encoder(restored: Restored, about: dict[str, Any], options: Options) -> Contents:

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,6 +25,9 @@ from ssljax.runs.arena import ArenaOptions, page_over
 from ssljax.runs.artefact import open_artefact
 from ssljax.serve.app import make_app
 from ssljax.serve.batch_runs import start_batches
+from ssljax.serve.fetch import make_fetch
+from ssljax.serve.grpc_service import beside
+from ssljax.serve.inputs import refuse_urls
 from ssljax.serve.jobs_folder import Jobs, open_jobs
 from ssljax.serve.keys import Key, Keys, digest, fixed, from_file, keys_of, no_keys
 from ssljax.serve.loading import load_served
@@ -61,9 +65,11 @@ class Named(NamedTuple):
 def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port: int = 8000,
           api_key: str | None = None, keys: Path | None = None,
           tls: tuple[Path, Path] | None = None, slots: int = SLOTS, queue: int = QUEUE,
-          queue_tokens: float = math.inf, grace: float = GRACE, jobs: Path | None = None,
+          queue_tokens: float = math.inf, sizes: Mapping[str, Any] = MappingProxyType({}),
+          grace: float = GRACE, jobs: Path | None = None,
           log: LogOptions | None = None,
           trusted: Sequence[Path] = (), arena: ArenaOptions | None = None,
+          rows: int = 0, fetch_urls: bool = False, grpc_port: int = 0,
           announce: Callable[[str], None] = lambda url: None) -> None:
     """Answer requests until SIGTERM or Ctrl-C; then finish what runs and return.
 
@@ -78,11 +84,15 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         queue: requests that may wait for a slot; more are refused. Where there are several keys,
             one may take half of them, and all slots but one.
         queue_tokens: of prompts and answers that may wait.
+        sizes: of engines beside slots, as serve.layout.make_layout takes them.
         grace: seconds that running requests have to finish at the end.
         jobs: folder of uploaded files and batches; None offers neither.
         log: where the request log goes, and what is in it; None keeps none.
         trusted: public keys, one of which must have signed an artefact; () asks for none.
         arena: what the page at / shows and keeps; nothing is kept unless told.
+        rows: inputs that are embedded together; chosen by their shape unless told.
+        fetch_urls: whether inputs may name what is to be fetched from public addresses.
+        grpc_port: where KServe's protocol is offered by gRPC as well; 0 for nowhere.
         announce: is called with the server's URL once it accepts requests.
 
     Raises:
@@ -100,16 +110,22 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         write = opened.enter_context(contextlib.closing(make_log(log))).write if log else drop
         offered = Jobs(open_jobs(jobs), SimpleQueue()) if jobs else None
         metrics = make_metrics()
-        load = partial(load_served, slots=slots, queue=queue, queue_tokens=queue_tokens,
+        if grpc_port:
+            bind(host, grpc_port).close()            # a port that cannot be had ends this here
+        load = partial(load_served, slots=slots, queue=queue, queue_tokens=queue_tokens, rows=rows,
+                       sizes=sizes,
                        share=SHARE if keys else 1.0, reserve=1 if keys else 0, metrics=metrics,
                        open_artefact=partial(open_artefact, trusted=trusted))
         checked = check_of(api_key, keys)
         server = open_server(load, metrics=metrics, keys=checked, log=write,
-                             jobs=offered)
+                             jobs=offered, fetch=make_fetch() if fetch_urls else refuse_urls)
         opened.callback(server.models.close)
         app = make_app(server)
         page = opened.enter_context(page_over(app, arena or ArenaOptions(), checked))
-        web = make_server(page, grace=grace, tls=tls)
+        if grpc_port:
+            files = tuple(path.read_bytes() for path in tls) if tls else None
+            page = beside(page, app, f"{host}:{grpc_port}", files)
+        web = make_server(page, grace=grace, tls=tls, lifespan="on" if grpc_port else "off")
         for model in models:
             server.models.load(model.path, model.name, model.version, model.weight)
         if offered:

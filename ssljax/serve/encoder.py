@@ -61,12 +61,14 @@ class Encoder(NamedTuple):
     warm_up: Callable[[], None]
 
 
-def make_encoder(artefact: Artefact, *, rows: int = 0) -> Encoder:
+def make_encoder(artefact: Artefact, *, rows: int = 0, adaptive: bool = False) -> Encoder:
     """Return the encoder of an artefact.
 
     Args:
         artefact: from load_artefact.
         rows: of every batch; chosen by shape and platform unless told. Numbers depend on it.
+        adaptive: run a short batch at the next power of two of its rows: sooner, but then the last
+            bits of an answer depend on its company.
 
     Raises:
         ServeError: the artefact has none of FUNCTIONS.
@@ -79,7 +81,9 @@ def make_encoder(artefact: Artefact, *, rows: int = 0) -> Encoder:
     programs = {name: jax.jit(artefact.functions[name]) for name in functions}
 
     def run(bucket: Hashable, parts: Sequence[Part]) -> list[np.ndarray]:
-        batch = stacked([part.inputs for part in parts], rows_of(bucket))
+        most = rows_of(bucket)
+        size = min(most, 1 << (len(parts) - 1).bit_length()) if adaptive else most
+        batch = stacked([part.inputs for part in parts], size)
         outputs = programs[bucket[0]](artefact.weights, batch)
         [answers] = jax.device_get(jax.tree.leaves(outputs))
         return [np.asarray(row[:part.keep or None], np.float32)

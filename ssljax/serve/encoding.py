@@ -4,9 +4,11 @@ The event loop's side of encoder.py and batching.py: awaited, cancelled when the
 """
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from ssljax.core.errors import RequestError
@@ -26,6 +28,7 @@ class Encoding(NamedTuple):
     """An encoder that serves.
 
     functions: of encoder.FUNCTIONS
+    fingerprint: of all that decides the numbers: artefact, rows of batches, device and jax
     encode:    (function, examples, caller="", patience=PATIENCE) -> awaitable list of float32 [D],
                or [T, D] of sequence.
                RequestError: no room (429), stopped or too late (503), does not fit the model (400)
@@ -34,12 +37,14 @@ class Encoding(NamedTuple):
     """
 
     functions: tuple[str, ...]
+    fingerprint: str
     encode: Encode
     load: Callable[[], Figures]
     close: Callable[[], None]
 
 
-def start_encoding(artefact: Artefact, *, rows: int = 0, wait: float = WAIT, limit: int = LIMIT,
+def start_encoding(artefact: Artefact, *, rows: int = 0, adaptive: bool = False,
+                   wait: float = WAIT, limit: int = LIMIT,
                    report: Callable[[int, int, float], None] = lambda filled, of, seconds: None
                    ) -> Encoding:
     """Start the thread that serves an artefact's embed, sequence and classify.
@@ -47,6 +52,8 @@ def start_encoding(artefact: Artefact, *, rows: int = 0, wait: float = WAIT, lim
     Args:
         artefact: from load_artefact.
         rows: of every batch; chosen by shape and platform unless told.
+        adaptive: whether short batches run at fewer rows, without the promise that an answer has
+            the same bits in any company.
         wait: seconds that a row waits for company.
         limit: rows that may wait.
         report: told after each batch how many rows it had, of how many, and the seconds it took.
@@ -54,7 +61,7 @@ def start_encoding(artefact: Artefact, *, rows: int = 0, wait: float = WAIT, lim
     Raises:
         ServeError: it has none.
     """
-    encoder = make_encoder(artefact, rows=rows)
+    encoder = make_encoder(artefact, rows=rows, adaptive=adaptive)
     encoder.warm_up()
     batching = Batching(encoder.run, rows=encoder.rows, wait=wait, limit=limit, report=report)
 
@@ -68,7 +75,16 @@ def start_encoding(artefact: Artefact, *, rows: int = 0, wait: float = WAIT, lim
         check_finite(rows)
         return rows
 
-    return Encoding(encoder.functions, encode, batching.load, batching.close)
+    name = fingerprint(artefact, rows, adaptive=adaptive)
+    return Encoding(encoder.functions, name, encode, batching.load, batching.close)
+
+
+def fingerprint(artefact: Artefact, rows: int, *, adaptive: bool) -> str:
+    """Return a short name of what decides the numbers, as OpenAI's system_fingerprint."""
+    files = sorted((name, spec["sha256"]) for name, spec in artefact.manifest["files"].items())
+    kind = jax.devices()[0].device_kind
+    digest = hashlib.sha256(repr((files, rows, jax.__version__, kind)).encode()).hexdigest()[:12]
+    return f"fp_{digest}-r{rows or 'auto'}{'-adaptive' if adaptive else ''}"
 
 
 def parts_of(encoder: Encoder, function: str,
@@ -90,8 +106,11 @@ async def run_parts(batching: Batching, parts: Sequence[Part], *, caller: str,
     """Return the answers of all parts; nothing of theirs stays queued however it ends.
 
     Raises:
-        RequestError: no room (429); stopped, too late, or the device failed (503).
+        RequestError: too many (413); no room (429); stopped, late, or the device failed (503).
     """
+    if len(parts) > batching.limit:
+        raise RequestError(f"The inputs make {len(parts)} rows, windows of long texts counted; at "
+                           f"most {batching.limit} in one request.", status=413, param="input")
     loop, arrived = asyncio.get_running_loop(), asyncio.Queue()
 
     def deliver(at: int, answer: Any) -> None:
@@ -101,9 +120,9 @@ async def run_parts(batching: Batching, parts: Sequence[Part], *, caller: str,
         cancel = batching.submit([(part.bucket, part) for part in parts], deliver, caller=caller,
                                  patience=patience)
     except QueueFullError as err:
-        raise RequestError(str(err), status=429, code="queue_full") from err
+        raise RequestError(str(err), status=429, code="queue_full", retry_after=1.0) from err
     except StoppedError as err:
-        raise RequestError(str(err), status=503) from err
+        raise RequestError(str(err), status=503, retry_after=1.0) from err
     answers: list[Any] = [None] * len(parts)
     try:
         for _ in parts:
@@ -126,5 +145,6 @@ def check_finite(rows: Sequence[np.ndarray]) -> None:
 def refused(err: Exception) -> RequestError:
     """Return what a client is told of a row that has no answer."""
     if isinstance(err, LateError | StoppedError):
-        return RequestError(str(err), status=503, code="overloaded")
-    return RequestError(f"The device failed ({type(err).__name__}); try again.", status=503)
+        return RequestError(str(err), status=503, code="overloaded", retry_after=1.0)
+    return RequestError(f"The device failed ({type(err).__name__}); try again.", status=503,
+                        retry_after=1.0)

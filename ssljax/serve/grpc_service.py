@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import numpy as np
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ssljax.core.errors import MissingExtraError, RequestError, ServeError
 from ssljax.serve.inputs import MEDIA_BODY
@@ -81,6 +81,33 @@ async def serving_grpc(app: ASGIApp, address: str, *,
         yield port
     finally:
         await server.stop(GRACE)
+
+
+def beside(page: ASGIApp, app: ASGIApp, address: str,
+           tls: tuple[bytes, bytes] | None = None) -> ASGIApp:
+    """Return `page` with gRPC for `app` from its start to its end, as ASGI's lifespan tells them.
+
+    Args:
+        page: what HTTP clients get.
+        app: what calls by gRPC become requests to.
+        address: to listen on.
+        tls: certificate chain and key, PEM.
+    """
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await page(scope, receive, send)
+            return
+        await receive()
+        try:
+            async with serving_grpc(app, address, tls=tls):
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except (ServeError, MissingExtraError) as err:
+            await send({"type": "lifespan.startup.failed", "message": str(err)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return both
 
 
 def handler(app: ASGIApp, name: str, kinds: Mapping[str, type], grpc: Any) -> Callable[..., Any]:

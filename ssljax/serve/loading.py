@@ -1,12 +1,11 @@
 """From an artefact on disk to a version that answers."""
 
-import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import jax
+from types import MappingProxyType
+from typing import Any
 
 from ssljax.serve.artefact import Artefact, load_artefact
 from ssljax.serve.chat import turns_of
@@ -21,7 +20,8 @@ from ssljax.serve.served import Served
 
 def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
                 queue: int, queue_tokens: float = math.inf, share: float = 1.0, reserve: int = 0,
-                rows: int = 0, metrics: Metrics | None = None,
+                sizes: Mapping[str, Any] = MappingProxyType({}), rows: int = 0,
+                metrics: Metrics | None = None,
                 open_artefact: Callable[[Path], Artefact] = load_artefact) -> Served:
     """Load an artefact, compile what it needs, and start what answers for it.
 
@@ -34,6 +34,7 @@ def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
         queue_tokens: of prompts and answers that may wait.
         share: fraction of the queue that one caller may take.
         reserve: slots that one caller cannot take alone.
+        sizes: of the engine, as make_layout takes them.
         rows: inputs that are embedded together; chosen by their shape unless told.
         metrics: are told of batches.
         open_artefact: reads and checks it; a server's may ask for a signature.
@@ -46,18 +47,21 @@ def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
     manifest = artefact.manifest
     name = name or manifest["name"]
     figures = (metrics or make_metrics()).of(name, version)
-    engine, name_of_numbers, encoding = None, fingerprint(artefact), None
+    adaptive = bool(sizes.get("adaptive"))
+    engine, name_of_numbers, encoding = None, "", None
     if generates(artefact):
-        device = make_device(artefact, slots=slots)
+        device = make_device(artefact, slots=slots, **sizes)
         device.warm_up()
         name_of_numbers = device.fingerprint
         engine = start_engine(device, artefact.tokenizer, queue=queue, tokens=queue_tokens,
                               share=share, reserve=reserve, waited=figures.queue_time)
     if encodes(artefact) or engine is None:
-        encoding = start_encoding(artefact, rows=rows, report=lambda filled, places, seconds:
-                                  figures.batch(filled, places))
+        encoding = start_encoding(artefact, rows=rows, adaptive=adaptive, report=lambda filled,
+                                  places, seconds: figures.batch(filled, places))
+        name_of_numbers = name_of_numbers or encoding.fingerprint
+    turns = turns_of(artefact) if engine else None
     return Served(name, version, artefact, name_of_numbers, int(time.time()), engine,
-                  Limits(manifest.get("max_context", 0)), encoding, turns_of(artefact) if engine else None)
+                  Limits(manifest.get("max_context", 0)), encoding, turns)
 
 
 def generates(artefact: Artefact) -> bool:
@@ -68,13 +72,6 @@ def generates(artefact: Artefact) -> bool:
 def encodes(artefact: Artefact) -> bool:
     """Say whether the artefact embeds or classifies."""
     return any(name in artefact.functions for name in FUNCTIONS)
-
-
-def fingerprint(artefact: Artefact) -> str:
-    """Return what decides an encoder's numbers, as OpenAI's system_fingerprint."""
-    files = sorted((name, spec["sha256"]) for name, spec in artefact.manifest["files"].items())
-    digest = hashlib.sha256(repr((files, jax.__version__)).encode()).hexdigest()[:12]
-    return f"fp_{digest}"
 
 
 def close_served(served: Served) -> None:

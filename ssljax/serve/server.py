@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
@@ -100,21 +100,22 @@ def cannot_bind(host: str, port: int, err: OSError) -> ServeError:
                       "--port.")
 
 
-def make_server(app: Any, *, grace: float, tls: tuple[Path, Path] | None = None
-                ) -> uvicorn.Server:
+def make_server(app: Any, *, grace: float, tls: tuple[Path, Path] | None = None,
+                lifespan: Literal["off", "on"] = "off") -> uvicorn.Server:
     """Return a server of the ASGI application `app`.
 
     Args:
         app: what answers.
         grace: seconds that running requests have to finish at the end; then they are cut off.
         tls: files of a certificate chain and of its key, both PEM; None serves plain HTTP.
+        lifespan: "on" where the application wants to be told of start and end.
 
     Raises:
         ServeError: the files are no certificate and key that belong together.
     """
     certificate, key = tls or (None, None)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", server_header=False,
+        app, log_level="warning", access_log=False, lifespan=lifespan, server_header=False,
         timeout_graceful_shutdown=max(1, round(grace)), ssl_certfile=certificate, ssl_keyfile=key)
     try:
         config.load()

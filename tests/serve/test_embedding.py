@@ -8,7 +8,7 @@ import pytest
 from ssljax.core.errors import RequestError
 from ssljax.serve.embedding import make_embed
 from ssljax.serve.encoder import CPU_TOKENS, MOST_ROWS, cut, default_rows, make_encoder, stacked
-from ssljax.serve.encoding import start_encoding
+from ssljax.serve.encoding import fingerprint, start_encoding
 
 
 def random_texts(count, longest, seed=0):
@@ -24,7 +24,7 @@ def embed(artefact):
 
 @pytest.fixture(scope="module")
 def encoding(artefact):
-    encoding = start_encoding(artefact, limit=64)
+    encoding = start_encoding(artefact, limit=256)
     yield encoding
     encoding.close()
 
@@ -66,9 +66,15 @@ def test_what_a_server_cannot_encode_is_refused(encoding):
     text = np.zeros(3, np.int32)
     with pytest.raises(RequestError, match="does not classify; it can embed"):
         asyncio.run(encoding.encode("classify", [text]))
-    with pytest.raises(RequestError, match="65 more do not fit in 64") as caught:
-        asyncio.run(encoding.encode("embed", [text] * 65))
-    assert caught.value.status == 429
+    with pytest.raises(RequestError, match="257 rows, windows of long texts counted; at most 256"):
+        asyncio.run(encoding.encode("embed", [text] * 257))
+
+    async def twice():
+        return await asyncio.gather(*(encoding.encode("embed", [text] * 256) for _ in range(2)))
+
+    with pytest.raises(RequestError, match="256 more do not fit in 256 places") as caught:
+        asyncio.run(twice())
+    assert caught.value.status == 429 and caught.value.retry_after
 
 
 def test_a_text_longer_than_the_context_is_the_mean_over_its_windows(artefact, embed):
@@ -84,11 +90,29 @@ def test_a_text_longer_than_the_context_is_the_mean_over_its_windows(artefact, e
 def test_batches_have_one_shape(artefact, monkeypatch):
     encoder, shapes = make_encoder(artefact, rows=5), set()
     monkeypatch.setattr("ssljax.serve.encoder.stacked", lambda inputs, rows: shapes.add(
-        tuple(array.shape for array in stacked(inputs, rows).values())) or stacked(inputs, rows))
+        tuple(sorted(array.shape for array in stacked(inputs, rows).values()))) or stacked(
+            inputs, rows))
     [part] = encoder.parts("embed", np.zeros(9, np.int32))
     one, five = encoder.run(part.bucket, [part]), encoder.run(part.bucket, [part] * 5)
-    assert len(one) == 1 and len(five) == 5 and shapes == {((5, 32), (5,))}
+    assert len(one) == 1 and len(five) == 5 and shapes == {((5,), (5, 32))}
     assert {row.tobytes() for row in five} == {one[0].tobytes()}
+
+
+def test_an_adaptive_encoder_runs_no_more_rows_than_it_must(artefact, monkeypatch):
+    seen = []
+    monkeypatch.setattr("ssljax.serve.encoder.stacked", lambda inputs, rows: seen.append(
+        rows) or stacked(inputs, rows))
+    encoder = make_encoder(artefact, rows=8, adaptive=True)
+    [part] = encoder.parts("embed", np.zeros(9, np.int32))
+    vectors = [encoder.run(part.bucket, [part] * count)[0] for count in (1, 2, 3, 8)]
+    assert seen == [1, 2, 4, 8]
+    np.testing.assert_allclose(vectors, [vectors[0]] * 4, rtol=1e-5, atol=1e-6)
+
+
+def test_rows_and_adaptiveness_are_in_the_fingerprint(artefact):
+    names = {fingerprint(artefact, rows, adaptive=adaptive)
+             for rows in (0, 8) for adaptive in (False, True)}
+    assert len(names) == 4 and any(name.endswith("-r8-adaptive") for name in names)
 
 
 def test_rows_of_a_batch_are_a_power_of_two_that_keeps_a_core_busy():

@@ -42,7 +42,7 @@ def routes(server: Server) -> list[BaseRoute]:
 def answer(id: str, served: Served, logits: list[np.ndarray], top: int | None) -> dict[str, Any]:
     """Return the answer's object; with `top`, only so many of the most probable classes."""
     return {"id": f"classify-{id}", "object": "list", "model": served.name,
-            "system_fingerprint": served.fingerprint,
+            "system_fingerprint": served.encoding.fingerprint,
             "data": [judged(at, row, labels_of(served.artefact, len(row)), top)
                      for at, row in enumerate(logits)]}
 

@@ -47,7 +47,8 @@ def routes(server: Server) -> list[BaseRoute]:
 def answer(served: Served, vectors: list[np.ndarray], tokens: int, form: str) -> dict[str, Any]:
     """Return OpenAI's list of embeddings."""
     spell = base64_of if form == "base64" else np.ndarray.tolist
-    return {"object": "list", "model": served.name, "system_fingerprint": served.fingerprint,
+    return {"object": "list", "model": served.name,
+            "system_fingerprint": served.encoding.fingerprint,
             "data": [{"object": "embedding", "index": at, "embedding": spell(vector)}
                      for at, vector in enumerate(vectors)],
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}

@@ -117,7 +117,7 @@ async def inferred(request: Request, server: Server, threads: Executor) -> Respo
     call_of(request).note(inputs=len(outputs[0].data))
     head = {"model_name": served.name, "model_version": served.version,
             **({"id": asked.id} if asked.id else {}),
-            "parameters": {"system_fingerprint": served.fingerprint}}
+            "parameters": {"system_fingerprint": served.encoding.fingerprint}}
     binary = [w.binary for w in asked.outputs] or [asked.binary] * len(outputs)
     data, length = write_response(head, outputs, binary)
     if length is None:
