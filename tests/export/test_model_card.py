@@ -44,3 +44,19 @@ def test_card_of_an_encoder_speaks_of_images():
     card = model_card(CardFacts(about, 5, CONFIG, DATA, None))
     assert "embed.jaxexp" in card and "numpy.zeros((1, 8, 8, 1), numpy.float32)" in card
     assert "ssljax serve" not in card
+
+
+def test_card_tells_what_rounding_changed_and_what_the_classifier_is():
+    about = {**ABOUT, "kind": "encoder", "image": {"shape": [8, 8, 1]},
+             "quantisation": {"kind": "int8", "parameters": 4000, "bytes_before": 17000,
+                              "bytes": 5000, "made_up": {"cosine_least": 0.9987},
+                              "held_out": {"knn": {"knn": {"full": 0.9, "rounded": None}}}},
+             "functions": {"classify": {"labelled": 50, "labels": ["a", "b"], "evaluator": "linear",
+                                        "accuracy": {"value": 0.75, "low": 0.7, "high": 0.8}}}}
+    card = model_card(CardFacts(about, 5, CONFIG, DATA, None))
+    for words in ("4,000 weights are stored as int8", "5,000 bytes instead of 17,000",
+                  "| cosine least | 0.9987 |", "| knn | knn | 0.9 | unknown |",
+                  "50 labelled examples of 2 classes", "0.75 (0.7 to 0.8)"):
+        assert words in card, words
+    plain = model_card(CardFacts(ABOUT, 5, CONFIG, DATA, None))
+    assert "Eight-bit" not in plain and "Classifier" not in plain
