@@ -20,6 +20,7 @@ from ssljax.export.hugging_face import gpt2, llama
 from ssljax.export.hugging_face.architecture import Spec
 from ssljax.export.hugging_face.rules import Rule, to_tensors
 from ssljax.export.weights import write_weights
+from ssljax.nn.stack import stacked
 from ssljax.tokenizers.bpe import END_OF_TEXT
 
 # Options of models/gpt.py that change what it computes, with the values of Llama.
@@ -39,6 +40,7 @@ def write(output: Path, contents: Contents) -> dict[str, Any]:
     Raises:
         ArtefactError: transformers has no such network, or `output` is something else.
     """
+    contents = contents._replace(weights={"params": stacked(contents.weights["params"])})
     about, spec = contents.about, json.loads(contents.files["config.json"])["model"]
     config, rules, prefix = mapping(spec, contents)
     check_plain(rules, contents.weights["params"])
