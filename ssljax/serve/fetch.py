@@ -9,7 +9,7 @@ import asyncio
 import httpcore
 
 from ssljax.core.errors import RequestError
-from ssljax.serve.arena.addresses import CheckedBackend
+from ssljax.serve.arena.addresses import CheckedBackend, ForbiddenAddressError
 from ssljax.serve.checks import show
 from ssljax.serve.inputs import MEDIA_BODY, Fetch
 
@@ -44,6 +44,8 @@ def make_fetch(*, most: int = MEDIA_BODY, seconds: float = SECONDS,
         try:
             async with asyncio.timeout(seconds):
                 return await read(url)
+        except ForbiddenAddressError as err:
+            raise unfetched(url, "it does not lead to a public address") from err
         except TimeoutError as err:
             raise unfetched(url, f"it takes more than {seconds:g} seconds") from err
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException,

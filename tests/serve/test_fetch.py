@@ -61,14 +61,14 @@ def test_what_is_out_of_bounds_is_a_clients_error(url, path, message):
     "127.0.0.1:1", "localhost:1", "10.0.0.1", "[::1]:1", "169.254.169.254/latest/meta-data",
     "[::ffff:127.0.0.1]:1", "0.0.0.0:1"])
 def test_private_addresses_are_never_connected_to(name):
-    with pytest.raises(RequestError, match="not a public address|link-local"):
+    with pytest.raises(RequestError, match="does not lead to a public address"):
         asyncio.run(make_fetch()(f"http://{name}"))
 
 
 @pytest.mark.parametrize("bad", ["http://", "http://a b/", "http://[::1", "https://\x00/",
                                  "http://nowhere.invalid/"])
 def test_urls_that_lead_nowhere_are_a_clients_error(bad):
-    with pytest.raises(RequestError, match="cannot be fetched|not a public address"):
+    with pytest.raises(RequestError, match="cannot be fetched"):
         asyncio.run(make_fetch(seconds=5)(bad))
 
 
