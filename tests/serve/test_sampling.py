@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 
 from ssljax.serve.jobs import Job, Sampling
-from ssljax.serve.rows import idle_rows, make_row, write_allowed, write_idle, write_row, write_token
+from ssljax.serve.rows import (
+    Rows,
+    idle_rows,
+    make_row,
+    write_allowed,
+    write_idle,
+    write_row,
+    write_token,
+)
 from ssljax.serve.sampling import adjusted, draw, kept
 
 DRAW, ADJUSTED, KEPT = jax.jit(draw), jax.jit(adjusted), jax.jit(kept)
 LOGITS = np.log(np.array([0.5, 0.25, 0.15, 0.07, 0.03], np.float32))
-ROWS, VOCAB, CONTEXT = 4000, 50, 12
+# Two shapes in all tests, of ROWS and of FEW rows: another would compile everything again.
+ROWS, FEW, VOCAB, CONTEXT = 4000, 5, 50, 12
 STATES = np.random.default_rng(0)
 
 
@@ -66,8 +75,8 @@ def test_limits_are_greedy(settings):
 @pytest.mark.parametrize("top_k, top_p, min_p", [
     *itertools.product((0, 1, 7, 49, 50, 99), (0.0, 0.3, 0.9, 1.0), (0.0, 0.05))])
 def test_cuts_keep_what_a_sort_keeps(top_k, top_p, min_p):
-    logits = STATES.normal(0, 3, (4, VOCAB)).astype(np.float32)
-    found = KEPT(logits, rows_of(*[job(top_k=top_k, top_p=top_p, min_p=min_p)] * 4)) > -np.inf
+    logits = STATES.normal(0, 3, (FEW, VOCAB)).astype(np.float32)
+    found = KEPT(logits, rows_of(*[job(top_k=top_k, top_p=top_p, min_p=min_p)] * FEW)) > -np.inf
     for row, mine in zip(logits, found, strict=True):
         order = np.argsort(-row)
         p = np.exp(row - row.max())[order].astype(np.float64)
@@ -93,15 +102,15 @@ def penalised(logits, prompt, generated, presence, frequency, repetition):
 def test_penalties_count_as_defined(presence, frequency, repetition):
     prompt, generated = (49, 3, 3, 7, 11), [7, 8, 8, 8, 49]
     settings = {"presence": presence, "frequency": frequency, "repetition": repetition}
-    logits = STATES.normal(0, 2, (3, VOCAB)).astype(np.float32)
-    found = ADJUSTED(logits, rows_of(*[job(*prompt, **settings)] * 3, generated=generated))
+    logits = STATES.normal(0, 2, (FEW, VOCAB)).astype(np.float32)
+    found = ADJUSTED(logits, rows_of(*[job(*prompt, **settings)] * FEW, generated=generated))
     right = [penalised(row, prompt, generated, **settings) for row in logits]
     np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-6)
 
 
 def test_bias_is_added_and_the_mask_forbids():
-    logits = STATES.normal(0, 2, (2, VOCAB)).astype(np.float32)
-    rows = rows_of(job(bias=((3, 2.5), (49, -100.0))), job())
+    logits = STATES.normal(0, 2, (FEW, VOCAB)).astype(np.float32)
+    rows = rows_of(job(bias=((3, 2.5), (49, -100.0))), *[job()] * (FEW - 1))
     allowed = np.zeros(2, np.uint32)
     for token in (0, 31, 32, 40):
         allowed[token // 32] |= np.uint32(1 << token % 32)
@@ -122,11 +131,11 @@ SETTINGS = [
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_a_row_draws_bit_for_bit_the_same_whatever_its_neighbours_ask(settings):
     """Every conditional is taken for one neighbour and not for another."""
-    logits = np.asarray(jax.random.normal(jax.random.key(1), (5, VOCAB)) * 3)
+    logits = np.asarray(jax.random.normal(jax.random.key(1), (FEW, VOCAB)) * 3)
     mine = job(49, 2, 3, seed=5, logprobs=2, **settings)
     seen = set()
     for other, report, masked in itertools.product(SETTINGS, (None, 3), (False, True)):
-        rows = rows_of(*[job(49, 9, seed=8, logprobs=report, **other)] * 5, generated=(7, 7, 4))
+        rows = rows_of(*[job(49, 9, seed=8, logprobs=report, **other)] * FEW, generated=(7, 7, 4))
         write_row(rows, 2, make_row(mine, vocab=VOCAB, context=CONTEXT))
         write_token(rows, 2, 6)
         if masked:
@@ -137,20 +146,20 @@ def test_a_row_draws_bit_for_bit_the_same_whatever_its_neighbours_ask(settings):
 
 
 def test_draw_depends_on_seed_and_count_only():
-    logits = jax.random.normal(jax.random.key(0), (6, VOCAB))
-    one = rows_of(job(seed=5), generated=(1, 2, 3))
-    token = DRAW(logits[:1], one).token[0]
-    mixed = rows_of(*[job(seed=9)] * 6)
-    write_row(mixed, 2, one)
-    assert DRAW(logits[jnp.array([3, 4, 0, 1, 2, 5])], mixed).token[2] == token
-    draws = [int(DRAW(logits[:1], rows_of(job(seed=5), generated=[1] * n)).token[0])
+    logits = np.asarray(jax.random.normal(jax.random.key(0), (FEW, VOCAB)))
+    rows = rows_of(*[job(seed=5)] * FEW, generated=(1, 2, 3))
+    token = DRAW(logits, rows).token[0]
+    mixed = rows_of(*[job(seed=9)] * FEW)
+    write_row(mixed, 2, Rows(*(x[:1] for x in rows)))
+    assert DRAW(logits[[3, 4, 0, 1, 2]], mixed).token[2] == token
+    draws = [int(DRAW(logits, rows_of(*[job(seed=5)] * FEW, generated=[1] * n)).token[0])
              for n in range(11)]
     assert len(set(draws)) > 3
 
 
 def test_log_probabilities_are_those_of_the_model_before_any_setting():
     asked = job(temperature=0.1, logprobs=5, bias=((4, 50.0),))
-    out = DRAW(jnp.broadcast_to(LOGITS + 3, (2, 5)), rows_of(asked, asked, vocab=5))
+    out = DRAW(jnp.broadcast_to(LOGITS + 3, (ROWS, 5)), rows_of(*[asked] * ROWS, vocab=5))
     assert (out.token == 4).all()
     np.testing.assert_allclose(out.logprob, LOGITS[out.token], rtol=1e-5)
     np.testing.assert_array_equal(out.top_tokens[0], np.arange(5))

@@ -7,23 +7,23 @@ import pytest
 from scipy.stats import chi2
 
 from ssljax.serve.jobs import Job, Sampling
-from ssljax.serve.rows import idle_rows, make_row, write_row
+from ssljax.serve.rows import Rows, make_row
 from ssljax.serve.sampling import draw
 from ssljax.serve.speculate import accept, agree, probabilities, propose_ngram
 
 V, G, CONTEXT = 5, 3, 16
-ACCEPT, AGREE = jax.jit(accept), jax.jit(agree)
+ROWS = 6000                      # in every test: another number would compile everything again
+ACCEPT, AGREE, DRAW = jax.jit(accept), jax.jit(agree), jax.jit(draw)
 # A Markov chain: the model's logits depend on the last token alone.
 MODEL = np.random.default_rng(1).normal(0, 1.5, (V, V)).astype(np.float32)
 DRAFT = (MODEL + np.random.default_rng(2).normal(0, 1.0, (V, V))).astype(np.float32)
 
 
-def rows_of(count, **settings):
-    rows = idle_rows(count, vocab=V, context=CONTEXT)
-    for slot in range(count):
-        job = Job((0, 3), "", 9, Sampling(**{"seed": slot, **settings}))
-        write_row(rows, slot, make_row(job, vocab=V, context=CONTEXT))
-    return rows
+def rows_of(**settings):
+    """Return rows of one job, each with a seed of its own."""
+    one = make_row(Job((0, 3), "", 9, Sampling(**settings)), vocab=V, context=CONTEXT)
+    rows = Rows(*(np.repeat(x, ROWS, axis=0) for x in one))
+    return rows._replace(seed=np.arange(ROWS, dtype=np.uint32))
 
 
 def logits_after(rows, guesses):
@@ -35,7 +35,7 @@ def one_by_one(rows, steps):
     """Return the tokens [B, steps] that plain decoding draws."""
     found = []
     for _ in range(steps):
-        drawn = jax.jit(draw)(MODEL[rows.token], rows)
+        drawn = DRAW(MODEL[rows.token], rows)
         found.append(np.asarray(drawn.token))
         history = rows.history.copy()
         history[np.arange(len(history)), rows.prompt_length + rows.count] = found[-1]
@@ -55,27 +55,27 @@ def test_lookup_guesses_what_followed_the_longest_latest_match():
     {"temperature": 0.0}, {}, {"temperature": 0.7, "top_k": 3, "presence": 0.5},
     {"temperature": 0.0, "frequency": 1.0, "repetition": 1.3}])
 def test_agreeing_gives_the_tokens_of_plain_decoding_whatever_is_guessed(settings):
-    rows, steps = rows_of(64, **settings), G + 1
+    rows, steps = rows_of(**settings), G + 1
     right = one_by_one(rows, steps)
     chance = np.random.default_rng(0)
-    wrong_at = chance.integers(0, G + 1, 64)         # guesses are right up to there
+    wrong_at = chance.integers(0, G + 1, ROWS)       # guesses are right up to there
     guesses = np.where(np.arange(G) < wrong_at[:, None], right[:, :G], (right[:, :G] + 1) % V)
-    guessed = chance.integers(0, G + 1, 64).astype(np.int32)
+    guessed = chance.integers(0, G + 1, ROWS).astype(np.int32)
     found = AGREE(logits_after(rows, guesses), guesses.astype(np.int32), guessed, rows)
     np.testing.assert_array_equal(found.accepted, np.minimum(wrong_at, guessed))
-    for row, accepted in enumerate(np.asarray(found.accepted)):
-        np.testing.assert_array_equal(found.drawn.token[:accepted + 1, row],
-                                      right[row, :accepted + 1])
+    read = np.arange(steps) <= np.asarray(found.accepted)[:, None]
+    np.testing.assert_array_equal(np.asarray(found.drawn.token).T[read], right[read])
 
 
+@pytest.mark.slow
 def test_accepting_is_greedy_where_the_temperature_is_zero():
-    rows = rows_of(200, temperature=0.0)
+    rows = rows_of(temperature=0.0)
     guesses, proposed = drafted(rows, np.random.default_rng(3))
-    tokens, accepted = ACCEPT(logits_after(rows, guesses), guesses, np.full(200, G, np.int32),
+    tokens, accepted = ACCEPT(logits_after(rows, guesses), guesses, np.full(ROWS, G, np.int32),
                               proposed, rows)
     right = one_by_one(rows, G + 1)
-    for row, count in enumerate(np.asarray(accepted)):
-        np.testing.assert_array_equal(tokens[row, :count + 1], right[row, :count + 1])
+    read = np.arange(G + 1) <= np.asarray(accepted)[:, None]
+    np.testing.assert_array_equal(np.asarray(tokens)[read], right[read])
     assert 0 < np.mean(accepted) < G
 
 
@@ -91,20 +91,18 @@ def drafted(rows, chance):
     return np.stack(guesses, axis=1), np.stack(proposed, axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [
     {}, {"temperature": 0.6}, {"top_k": 3}, {"top_p": 0.8}, {"min_p": 0.15}])
 @pytest.mark.parametrize("guessed", [G, 1])
 def test_accepting_is_exact_in_distribution(settings, guessed):
     """Pairs of next tokens have the model's joint distribution, by chi-square."""
-    count = 20_000
-    rows = rows_of(1, **settings)
-    rows = type(rows)(*(np.repeat(x, count, axis=0) for x in rows))
-    rows = rows._replace(seed=np.arange(count, dtype=np.uint32))
+    rows = rows_of(**settings)
     guesses, proposed = drafted(rows, np.random.default_rng(4))
     tokens, accepted = ACCEPT(logits_after(rows, guesses), guesses,
-                              np.full(count, guessed, np.int32), proposed, rows)
+                              np.full(ROWS, guessed, np.int32), proposed, rows)
     tokens, accepted = np.asarray(tokens), np.asarray(accepted)
-    p = np.asarray(probabilities(jnp.asarray(MODEL), type(rows)(*(x[:V] for x in rows))),
+    p = np.asarray(probabilities(jnp.asarray(MODEL), Rows(*(x[:V] for x in rows))),
                    np.float64)                       # p[i]: after token i
     first = np.bincount(tokens[:, 0], minlength=V)
     assert_follows(first, p[3])
@@ -124,14 +122,12 @@ def assert_follows(counts, p):
     assert statistic <= chi2.ppf(1 - 1e-4, max(1, (p > 0).sum() - 1))
 
 
+@pytest.mark.slow
 def test_accepting_keeps_as_many_guesses_as_the_distributions_overlap():
-    count = 20_000
-    rows = rows_of(1)
-    rows = type(rows)(*(np.repeat(x, count, axis=0) for x in rows))
-    rows = rows._replace(seed=np.arange(count, dtype=np.uint32))
+    rows = rows_of()
     guesses, proposed = drafted(rows, np.random.default_rng(5))
-    _, accepted = ACCEPT(logits_after(rows, guesses), guesses, np.ones(count, np.int32), proposed,
+    _, accepted = ACCEPT(logits_after(rows, guesses), guesses, np.ones(ROWS, np.int32), proposed,
                          rows)
     p = np.exp(MODEL[3]) / np.exp(MODEL[3]).sum()
     overlap = np.minimum(p, proposed[0, 0]).sum()            # Leviathan et al., theorem 3.5
-    assert abs(np.mean(accepted) - overlap) < 5 * np.sqrt(0.25 / count)
+    assert abs(np.mean(accepted) - overlap) < 5 * np.sqrt(0.25 / ROWS)
