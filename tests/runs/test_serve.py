@@ -1,10 +1,12 @@
 """A server measured from outside, through HTTP, in a process of its own."""
 
+from pathlib import Path
+
 import pytest
 
 from ssljax.core.errors import ArtefactError, ServeError
 from ssljax.runs.generate import generate
-from ssljax.runs.serve import measure, serve
+from ssljax.runs.serve import Named, measure, read_models, serve
 from ssljax.serve.completions import RequestError
 
 
@@ -37,3 +39,17 @@ def test_serve_checks_its_options_before_it_loads(tmp_path):
         serve(tmp_path, host="0.0.0.0")
     with pytest.raises(ArtefactError, match="is not an artefact"):
         serve(tmp_path, port=0)
+
+
+def test_models_of_a_command_line_and_of_a_file(tmp_path):
+    file = tmp_path / "models.toml"
+    file.write_text('[[model]]\nartefact = "c"\nname = "code"\nversion = "2"\nweight = 0.1\n')
+    assert read_models(["a/b", "code=x", "code@3=y=z", "./n=m"], file) == [
+        Named(Path("a/b")), Named(Path("x"), "code"), Named(Path("y=z"), "code", "3"),
+        Named(Path("./n=m")), Named(Path("c"), "code", "2", 0.1)]
+    for text in ("", "[[model]]\nname = 'a'", "[[model]]\nartefact = 'a'\nother = 1", "="):
+        file.write_text(text)
+        with pytest.raises(ServeError, match="names no models"):
+            read_models([], file)
+    with pytest.raises(ServeError, match="No model is named"):
+        read_models([], None)

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from ssljax.cli.main import run_verb
 from ssljax.core.errors import RequestError, ServeError
 from ssljax.serve.keys import (
     Key,
@@ -107,3 +108,17 @@ def test_running_server_sees_new_and_revoked_keys_and_survives_a_damaged_file(tm
     keys.enter(bearer(other))
     with pytest.raises(ServeError, match="did you mean"):
         revoked([first, second], second.id[:-1])
+
+
+def test_verb_adds_lists_and_revokes(tmp_path, capsys):
+    path = str(tmp_path / "keys.json")
+    run_verb("keys", ["add", path, "--name", "alice", "--requests-per-minute", "3", "--model", "a"])
+    secret, line = capsys.readouterr().out.splitlines()
+    [key] = read_keys(tmp_path / "keys.json")
+    assert (key.name, key.requests_per_minute, key.models) == ("alice", 3, ("a",))
+    assert key.id in line and keys_of(fixed([key])).enter(bearer(secret)).id == key.id
+    run_verb("keys", ["add", path, "--name", "ops", "--admin"])
+    run_verb("keys", ["list", path])
+    assert "alice" in (shown := capsys.readouterr().out) and secret not in shown
+    run_verb("keys", ["revoke", path, key.id])
+    assert [one.name for one in read_keys(tmp_path / "keys.json")] == ["ops"]
