@@ -80,6 +80,7 @@ async function begin() {
   const views = makeViews({compare: {}, images: state.contestants.some(one => one.kind === "encoder") ? makeImages(state) : null,
                            ranking: state.keeps_votes ? ranking : null, data: state.datasets.length ? makeData(state.datasets) : null});
   listen(compare, views);
+  if (state.contestants.length && state.contestants.every(one => one.kind === "encoder")) views.open(1);
   document.documentElement.dataset.ready = "yes";
 }
 
