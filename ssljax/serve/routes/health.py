@@ -36,6 +36,8 @@ def illness(server: Server) -> str:
     for one in server.served():
         if one.engine is not None and not one.engine.load().alive:
             return f"the engine of {one.name}@{one.version} has stopped"
+        if one.encoding is not None and not one.encoding.load().alive:
+            return f"the encoder of {one.name}@{one.version} has stopped"
     return ""
 
 
