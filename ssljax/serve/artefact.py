@@ -175,8 +175,8 @@ def load_tokenizer(path: Path, manifest: Mapping[str, Any]) -> Tokenizer | None:
     except ArtefactError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as err:       # ConfigError among them
-        raise ArtefactError(f"{path / MANIFEST} names no tokenizer that can be read ({err}); "
-                            f"{EXPORT_AGAIN}") from err
+        raise ArtefactError(f"{path / MANIFEST} names no tokenizer that can be read: {spec!r:.120} "
+                            f"({err}); {EXPORT_AGAIN}") from err
     except SsljaxError as err:
         raise ArtefactError(f"{path}: {err}") from err
     if tokenizer.fingerprint != fingerprint:
