@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Sharding
 
 from ssljax.core.errors import ServeError
 from ssljax.core.tree import unflatten
@@ -25,6 +26,7 @@ from ssljax.serve.artefact import Artefact
 from ssljax.serve.fingerprint import fingerprint, ingredients
 from ssljax.serve.jobs import Job, Scored
 from ssljax.serve.layout import Layout, make_layout, powers
+from ssljax.serve.mesh import HEADS, cache_sharding
 from ssljax.serve.programs import decode_program, read_program, score_program, verify_program
 from ssljax.serve.rows import Rows, idle_rows, make_row
 from ssljax.serve.sampling import Drawn, draw
@@ -111,8 +113,10 @@ def make_device(artefact: Artefact, *, slots: int, **options: Any) -> Device:
     verify = jax.jit(verify_program(functions["verify"], ids), donate_argnums=1)
     score = jax.jit(score_program(functions["score"], ids))
 
+    sharding = cache_sharding(weights, heads_of(spec))
+
     def new_cache() -> Cache:
-        return jax.tree.map(lambda leaf: zeros(leaf, layout), spec, is_leaf=is_spec)
+        return jax.tree.map(lambda leaf: zeros(leaf, layout, sharding), spec, is_leaf=is_spec)
 
     def run_read(cache: Cache, tokens: Sequence[int], start: int,
                  table: np.ndarray) -> tuple[Cache, jax.Array]:
@@ -175,10 +179,19 @@ def is_spec(node: Any) -> bool:
     return isinstance(node.get("shape"), list)
 
 
-def zeros(spec: dict[str, Any], layout: Layout) -> jax.Array:
-    """Return the empty array that `spec` describes: m pages of p tokens, page 0 besides."""
+def heads_of(spec: Any) -> int:
+    """Return how many heads a cache has, by the description of any of its arrays."""
+    return jax.tree.leaves(spec, is_leaf=is_spec)[0]["shape"][HEADS]
+
+
+def zeros(spec: dict[str, Any], layout: Layout, sharding: Sharding) -> jax.Array:
+    """Return the empty array that `spec` describes: m pages of p tokens, page 0 besides.
+
+    Told where, it is as bound to its devices as what programs return; else each would be compiled
+    twice, for a fresh cache and for one in use.
+    """
     sizes = {"m": layout.pages + 1, "p": layout.page}
-    return jnp.zeros([sizes.get(n, n) for n in spec["shape"]], spec["dtype"])
+    return jnp.zeros([sizes.get(n, n) for n in spec["shape"]], spec["dtype"], device=sharding)
 
 
 def padded(tokens: Sequence[int], buckets: Sequence[int]) -> np.ndarray:

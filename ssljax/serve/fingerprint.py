@@ -23,13 +23,15 @@ def ingredients(artefact: Artefact, layout: Layout) -> dict[str, Any]:
     many tokens a dispatch decodes, changes nothing and is not.
     """
     files = sorted((name, spec["sha256"]) for name, spec in artefact.manifest["files"].items())
-    device = jax.devices()[0]
+    leaves = jax.tree.leaves(artefact.weights)
+    devices = leaves[0].sharding.device_set if leaves else {jax.devices()[0]}
+    device = min(devices, key=lambda device: device.id)
     return {"artefact": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
             "slots": layout.slots, "rows": list(layout.rows), "context": layout.context,
             "page": layout.page, "chunk": layout.chunk, "guesses": layout.guesses,
             "buckets": list(layout.buckets),
             "jax": jax.__version__, "jaxlib": jaxlib.__version__, "platform": device.platform,
-            "device": device.device_kind, "devices": jax.device_count()}
+            "device": device.device_kind, "devices": len(devices)}
 
 
 def fingerprint(parts: dict[str, Any]) -> str:

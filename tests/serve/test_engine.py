@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from ssljax.serve.device import padded
+from ssljax.serve.device import new_turn, padded
 from ssljax.serve.engine import StoppedError, start_engine
 from ssljax.serve.jobs import Sampling
 from ssljax.serve.layout import powers
@@ -127,3 +127,16 @@ def test_closed_engine_ends_what_runs_and_refuses_more(device, artefact, ask):
     assert not engine.load().alive
     with pytest.raises(StoppedError):
         engine.submit([(ask("a"), pieces.append)])
+
+
+def test_nothing_is_compiled_after_warming_up(device, caplog):
+    device.warm_up()
+    table = np.ones(device.layout.table, np.int32)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        cache = device.new_cache()
+        for tokens in ([1] * 16, [1] * 3):
+            cache, _ = device.read(cache, tokens, 0, table)
+        cache, _ = device.decode(cache, new_turn(device.new_rows(), device.layout), 2)
+        device.decode(device.new_cache(), new_turn(device.new_rows(), device.layout), 1)
+    compiled = [r.getMessage() for r in caplog.records if "Compiling jit(call)" in r.getMessage()]
+    assert not compiled
