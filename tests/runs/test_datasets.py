@@ -1,9 +1,11 @@
 """Rows of data sets for the comparison page: all of them, with why they were dropped."""
 
+import hashlib
 import io
 import random
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -108,3 +110,26 @@ def test_images_of_a_folder_have_bytes_and_classes(tmp_path, monkeypatch):
 def test_what_is_no_data_set_is_named(tmp_path):
     with pytest.raises(DataError):
         open_dataset(tmp_path)
+
+
+@pytest.mark.slow
+def test_images_of_a_curated_set_are_those_of_their_rows(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for n in range(12):
+        path = tmp_path / "raw" / f"{'ab'[n % 2]}/{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.zeros((80, 80, 3)) if n == 5 else rng.integers(0, 256, (80, 80, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    assert main(["curate", "--config", "data_pipelines/recipes/images.py", "--input",
+                 str(tmp_path / "raw"), "--output", str(tmp_path / "set")]) == 0
+    found = open_dataset(tmp_path / "set")
+    rows = {row["number"]: row for row in found.find(Query(count=50)).rows}
+    assert len(rows) == 12 and found.images == 11
+    pictures = found.pictures(50)
+    assert len(pictures) == 11
+    for picture in pictures:
+        assert hashlib.sha256(picture.data).hexdigest() == rows[picture.row]["facts"]["sha256"]
+        assert found.image(picture.row) == picture.data
+    [dropped] = [n for n, row in rows.items() if row["dropped"]]
+    assert found.image(dropped) is None and rows[dropped]["image"] is False
