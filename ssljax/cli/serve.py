@@ -69,6 +69,8 @@ def add_sizes(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--guesses", type=int, metavar="N", default=argparse.SUPPRESS,
                        help="next tokens that are looked up in the text and judged at once "
                             "(default: 0)")
+    group.add_argument("--tensor", type=int, default=1, metavar="N",
+                       help="devices that share every model (default: %(default)s)")
     group.add_argument("--adaptive", action="store_true", default=argparse.SUPPRESS,
                        help="decode no more rows than are busy, without the promise that numbers "
                             "do not depend on the load")
@@ -121,6 +123,7 @@ def run(args: argparse.Namespace) -> None:
     serve(models, trusted=opened(args), host=args.host, port=args.port, slots=args.slots,
           queue=args.queue, queue_tokens=args.queue_tokens,
           sizes={name: getattr(args, name) for name in SIZES if name in args},
+          tensor=args.tensor,
           grace=args.grace, announce=announce,
           keys=args.keys, jobs=args.jobs,
           rows=args.rows, fetch_urls=args.fetch_urls, grpc_port=args.grpc_port,

@@ -32,9 +32,11 @@ from ssljax.serve.jobs_folder import Jobs, open_jobs
 from ssljax.serve.keys import Key, Keys, digest, fixed, from_file, keys_of, no_keys
 from ssljax.serve.loading import load_served
 from ssljax.serve.log import LogOptions, make_log
+from ssljax.serve.mesh import place_over
 from ssljax.serve.metrics import make_metrics
 from ssljax.serve.opening import open_server
 from ssljax.serve.server import bind, check_exposure, listen, make_server, run_server
+from ssljax.serve.weights import on_default_device
 
 SLOTS = 8
 QUEUE = 64
@@ -66,7 +68,7 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
           api_key: str | None = None, keys: Path | None = None,
           tls: tuple[Path, Path] | None = None, slots: int = SLOTS, queue: int = QUEUE,
           queue_tokens: float = math.inf, sizes: Mapping[str, Any] = MappingProxyType({}),
-          grace: float = GRACE, jobs: Path | None = None,
+          tensor: int = 1, grace: float = GRACE, jobs: Path | None = None,
           log: LogOptions | None = None,
           trusted: Sequence[Path] = (), arena: ArenaOptions | None = None,
           rows: int = 0, fetch_urls: bool = False, grpc_port: int = 0,
@@ -85,6 +87,7 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
             one may take half of them, and all slots but one.
         queue_tokens: of prompts and answers that may wait.
         sizes: of engines beside slots, as serve.layout.make_layout takes them.
+        tensor: devices that share every model.
         grace: seconds that running requests have to finish at the end.
         jobs: folder of uploaded files and batches; None offers neither.
         log: where the request log goes, and what is in it; None keeps none.
@@ -112,10 +115,11 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         metrics = make_metrics()
         if grpc_port:
             bind(host, grpc_port).close()            # a port that cannot be had ends this here
+        place = place_over(tensor) if tensor != 1 else on_default_device
         load = partial(load_served, slots=slots, queue=queue, queue_tokens=queue_tokens, rows=rows,
                        sizes=sizes,
                        share=SHARE if keys else 1.0, reserve=1 if keys else 0, metrics=metrics,
-                       open_artefact=partial(open_artefact, trusted=trusted))
+                       open_artefact=partial(open_artefact, trusted=trusted, place=place))
         checked = check_of(api_key, keys)
         server = open_server(load, metrics=metrics, keys=checked, log=write,
                              jobs=offered, fetch=make_fetch() if fetch_urls else refuse_urls)
