@@ -76,8 +76,15 @@ async def read_examples(served: Served, value: Any, *, fetch: Fetch,
 
 
 async def encode(request: Request, served: Served, function: str,
-                 examples: Sequence[np.ndarray]) -> list[np.ndarray]:
+                 examples: Sequence[np.ndarray], patience: float) -> list[np.ndarray]:
     """Return the encoder's answers; nothing stays queued when the client leaves.
+
+    Args:
+        request: whose body has been read.
+        served: the model.
+        function: of the encoder.
+        examples: from read_examples.
+        patience: seconds after which an example that still waits is given up.
 
     Raises:
         RequestError: no room, too late, or an example does not fit.
@@ -85,5 +92,6 @@ async def encode(request: Request, served: Served, function: str,
     """
     call = call_of(request)
     call.note(inputs=len(examples))
-    work = encoding_of(served, function).encode(function, examples, caller=call.caller.id)
+    work = encoding_of(served, function).encode(function, examples, caller=call.caller.id,
+                                                patience=patience)
     return await unless_gone(request.receive, work)

@@ -121,7 +121,7 @@ INPUT = either(
     about="One or several: texts or token ids for a model of text, files or pixels for one of "
           "images.")
 
-ENCODE = {"model": MODEL, "input": INPUT, "user": text()}
+ENCODE = {"model": MODEL, "input": INPUT, "user": text(), "max_wait": SHARED["max_wait"]}
 
 MESSAGE = fields({
     "role": text(enum=["system", "developer", "user", "assistant"]),

@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ssljax.core.errors import RequestError
-from ssljax.serve.checks import Check, anything, integer, text
+from ssljax.serve.batching import PATIENCE
+from ssljax.serve.checks import Check, anything, integer, number, text
 from ssljax.serve.examples import body_limit, decoding_threads, encode, encoding_of, read_examples
 from ssljax.serve.fields import check_fields, read_object
 from ssljax.serve.http import call_of, read_body
@@ -33,7 +34,8 @@ def routes(server: Server) -> list[BaseRoute]:
         encoding_of(served, "classify")
         examples = await read_examples(served, fields["input"], fetch=server.fetch,
                                        threads=threads)
-        logits = await encode(request, served, "classify", examples)
+        logits = await encode(request, served, "classify", examples,
+                               fields.get("max_wait", PATIENCE))
         return JSONResponse(answer(call_of(request).id, served, logits, fields.get("top")))
 
     return [Route(path, classify, methods=["POST"]) for path in ("/classify", "/v1/classify")]
@@ -56,4 +58,5 @@ def judged(at: int, logits: np.ndarray, labels: list[str], top: int | None) -> d
             "labels": [labels[i] for i in order], "num_classes": len(labels)}
 
 
-FIELDS: dict[str, Check] = {"model": text, "input": anything, "user": text, "top": integer(1)}
+FIELDS: dict[str, Check] = {"model": text, "input": anything, "user": text, "top": integer(1),
+                            "max_wait": number(0, 86400)}

@@ -13,7 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ssljax.core.errors import RequestError
-from ssljax.serve.checks import Check, anything, integer, one_of, text
+from ssljax.serve.batching import PATIENCE
+from ssljax.serve.checks import Check, anything, integer, number, one_of, text
 from ssljax.serve.examples import body_limit, decoding_threads, encode, encoding_of, read_examples
 from ssljax.serve.fields import check_fields, read_object
 from ssljax.serve.http import call_of, read_body
@@ -32,7 +33,8 @@ def routes(server: Server) -> list[BaseRoute]:
         encoding_of(served, "embed")
         examples = await read_examples(served, fields["input"], fetch=server.fetch,
                                        threads=threads)
-        vectors = await encode(request, served, "embed", examples)
+        vectors = await encode(request, served, "embed", examples,
+                               fields.get("max_wait", PATIENCE))
         size = fields.get("dimensions")
         if size is not None:
             vectors = [shortened(vector, size, served) for vector in vectors]
@@ -80,5 +82,5 @@ def shortened(vector: np.ndarray, size: int, served: Served) -> np.ndarray:
 
 FIELDS: dict[str, Check] = {
     "model": text, "input": anything, "user": text, "dimensions": integer(1),
-    "encoding_format": one_of("float", "base64"),
+    "encoding_format": one_of("float", "base64"), "max_wait": number(0, 86400),
 }

@@ -95,6 +95,12 @@ def test_an_unknown_model_is_a_404(refused):
     assert "not served here" in refused(PATH, {"model": "gpt-5", "input": "a"}, 404)
 
 
+def test_who_will_not_wait_is_told_when_to_come_again(site):
+    answer = site.client.post(PATH, json={"model": "tiny", "input": "a", "max_wait": 0})
+    assert answer.status_code == 503 and answer.json()["error"]["code"] == "overloaded"
+    assert answer.headers["retry-after"]
+
+
 def test_classes_have_names_and_probabilities(site, ask, png, refused):
     data = base64.b64encode(png).decode()
     [item] = ask("/classify", {"model": "eyes", "input": data})["data"]
