@@ -58,7 +58,7 @@ class Formed(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Rows that wait, rows that run, rows of the batch that runs, and whether the thread lives."""
+    """Rows that wait and that run, room of the last batch (never 0), whether the thread lives."""
 
     waiting: int
     busy: int
@@ -119,7 +119,7 @@ class Batching:
         self.changed, self.numbers = threading.Condition(), itertools.count()
         self.waiting: tuple[Item, ...] = ()
         self.contents: dict[int, tuple[Any, Callable[[Any], None]]] = {}
-        self.stopping, self.busy, self.slots = False, 0, 0
+        self.stopping, self.busy, self.slots = False, 0, 1
         self.thread = threading.Thread(target=self.serve, name="ssljax-batching", daemon=True)
         self.thread.start()
 

@@ -112,6 +112,7 @@ def test_rows_of_one_bucket_share_a_batch_and_get_their_own_answers(batching):
         return [10 * x for x in contents]
 
     one = batching(run, wait=0.05, report=lambda *of: figures.append(of[:2]))
+    assert one.load() == (0, 0, 1, True)     # shares of the room are asked for before any batch
     one.submit([("a", 1), ("b", 2), ("a", 3)], got)
     assert got.wait(3) == [10, 20, 30]
     assert sorted(seen) == [("a", [1, 3]), ("b", [2])]
