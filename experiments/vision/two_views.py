@@ -33,7 +33,9 @@ def add_views(c: ml_collections.ConfigDict, size: str, paper: dict, name: str = 
         name: of the pretext.
         **cifar10: what published recipes of 32 pixels change.
     """
-    words = {**paper, **SMALL.get(size, {}), **(cifar10 if size == "cifar10" else {})}
+    # SimCLR halves its colours for CIFAR-10 (appendix B.9).
+    softer = dict(jitter=0.5) if paper is SIMCLR and size != "imagenet" else {}
+    words = {**paper, **SMALL.get(size, {}), **softer, **(cifar10 if size == "cifar10" else {})}
     if size in ("", "imagenet") and name == "two_views":
         words["host_crop"] = "random"            # from all pixels of the file
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
