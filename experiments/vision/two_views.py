@@ -33,8 +33,8 @@ def add_views(c: ml_collections.ConfigDict, size: str, paper: dict, name: str = 
         name: of the pretext.
         **cifar10: what published recipes of 32 pixels change.
     """
-    # SimCLR halves its colours for CIFAR-10 (appendix B.9).
-    softer = dict(jitter=0.5) if paper is SIMCLR and size != "imagenet" else {}
+    # SimCLR halves the strength of colours where images are small (appendix B.9).
+    softer = dict(jitter=0.5) if paper is SIMCLR and size not in ("cifar10", "imagenet") else {}
     words = {**paper, **SMALL.get(size, {}), **softer, **(cifar10 if size == "cifar10" else {})}
     if size in ("", "imagenet") and name == "two_views":
         words["host_crop"] = "random"            # from all pixels of the file
