@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "puts messages through")
     parser.add_argument("--chat-stop", action="append", default=[], metavar="TEXT",
                         help="ends an answer, as the template marks the end of a turn; repeatable")
+    parser.add_argument("--adapters", type=int, default=0, metavar="N",
+                        help="of language models: leave room for so many low-rank adapters at "
+                             "once, which a server loads (serve --adapter)")
+    parser.add_argument("--adapter-rank", type=int, default=0, metavar="R",
+                        help="rank of those adapters at most")
     parser.add_argument("--shard-bytes", type=int, default=2 * 10**9, metavar="N",
                         help="of a file of weights at most (default: 2 GB)")
     parser.add_argument("--sign", type=Path, metavar="KEY",
@@ -79,12 +84,14 @@ def relower(args: argparse.Namespace) -> None:
 def export(args: argparse.Namespace) -> None:
     """Export a run and say what was written."""
     from ssljax.core.wording import count, size
+    from ssljax.export.adapters import room_of
     from ssljax.runs.export import export_run
 
     done = export_run(args.run, args.output, step=args.step, name=args.name,
                       target=args.target, quantize=args.quantize, judge=args.judge,
                       classify=args.classify, shard=args.shard_bytes, key=args.sign,
-                      chat=args.chat_template, chat_stop=args.chat_stop)
+                      chat=args.chat_template, chat_stop=args.chat_stop,
+                      adapters=room_of(args.adapters, args.adapter_rank))
     programs = ", ".join(f"{name} {size(nbytes)}" for name, nbytes in done["functions"].items())
     print(f'Step {done["step"]:,} of {args.run} as {done["kind"]} "{done["name"]}": '
           f"{count(done['parameters'])} parameters, {size(done['bytes'])} in {done['path']}")

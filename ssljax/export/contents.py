@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ssljax.core.tokenizer import Tokenizer
 from ssljax.core.tree import unflatten
 from ssljax.core.types import Model, PyTree
+from ssljax.export.adapters import Room
 from ssljax.export.artefact import Contents
 from ssljax.export.golden import golden_answers
 from ssljax.export.recipe import lower
@@ -29,7 +30,7 @@ class Text(NamedTuple):
 
 
 def decoder_contents(model: Model, weights: PyTree, about: Mapping[str, Any], text: Text,
-                     documents: Documents) -> Contents:
+                     documents: Documents, *, adapters: Room | None = None) -> Contents:
     """Return the artefact of a language model: its programs, tokenizer and golden answers.
 
     Args:
@@ -39,10 +40,16 @@ def decoder_contents(model: Model, weights: PyTree, about: Mapping[str, Any], te
         about: name and origin.
         text: its tokenizer.
         documents: more files.
+        adapters: room for them; None for none.
+
+    Raises:
+        ConfigError: the network has no matrix that adapters change.
     """
     tokenizer = text.tokenizer
+    if adapters is not None:
+        about = {**about, "adapters": adapters._asdict()}
     weights = {**weights, "params": unstacked(weights["params"])}
-    programs = lower(model, weights, {"kind": "decoder"})
+    programs = lower(model, weights, {**about, "kind": "decoder"})
     logits, inputs = programs["score"].outputs["logits"], programs["decode"].inputs
     about = {**about, "kind": "decoder", "max_context": text.context,
              "vocab_size": logits["shape"][-1], "end_of_text": tokenizer.end_of_text,

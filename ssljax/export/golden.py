@@ -52,7 +52,8 @@ def golden_answers(programs: Mapping[str, Program], weights: PyTree, *, vocab_si
     arrays: dict[str, np.ndarray] = {}
     about = {}
     for name, program in programs.items():
-        rows = 1 if any(numbers(s) > LARGE_ROW for s in program.inputs.values()) else ROWS
+        rows = 1 if any(numbers(s) > LARGE_ROW for s in program.inputs.values()
+                        if "b" in s["shape"]) else ROWS
         sizes = {"b": rows, "l": min(LENGTH, context), "n": PAGES, "p": PAGE, "m": PAGES * rows + 1}
         given, filled = arguments(program, sizes, vocab_size)
         outputs = jax.jit(program.function)(weights, unflatten(given))
@@ -87,7 +88,7 @@ def arguments(program: Program, sizes: dict[str, int], vocab_size: int,
         dtype = np.dtype(spec["dtype"])
         if np.issubdtype(dtype, np.floating):
             given[name] = fill(shape).astype(dtype)
-            if name.startswith("cache/") or given[name].nbytes > LARGEST_KEPT:
+            if name.startswith(("cache/", "adapters/")) or given[name].nbytes > LARGEST_KEPT:
                 filled.append(name)
             else:
                 given[name] = draw.random(shape, np.float32).astype(dtype)
@@ -105,6 +106,8 @@ def integers(name: str, shape: tuple[int, ...], sizes: Mapping[str, int],
         return np.maximum(sizes["l"] - 1 - np.arange(shape[0]), 0)
     if name == "position":
         return np.arange(shape[0]) + min(3, sizes["l"] - 1)
+    if name == "adapter":                      # each row another place
+        return np.arange(shape[0])
     if name == "table":                        # a page is of one row, and page 0 of none
         return 1 + np.arange(np.prod(shape)).reshape(shape)
     return np.zeros(shape)

@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from ssljax.core.tree import unflatten
 from ssljax.core.types import Model, PyTree
+from ssljax.export.adapters import room_in
 from ssljax.export.stablehlo import Program, decoder_programs, encoder_programs
 
 # Of the types that `ssljax export` writes.
@@ -26,10 +27,11 @@ def lower(model: Model, weights: PyTree, about: Mapping[str, Any]) -> dict[str, 
     Args:
         model: the network.
         weights: as they are stored; arrays or shapes.
-        about: the manifest's "kind" and, of encoders, "image".
+        about: the manifest's "kind" and, of encoders, "image"; of decoders with room for them,
+            "adapters".
     """
     if about["kind"] == "decoder":
-        return decoder_programs(model, weights)
+        return decoder_programs(model, weights, adapters=room_in(about))
     height, width, channels = about["image"]["shape"]
     return encoder_programs(model, weights, image=(height, width, channels))
 

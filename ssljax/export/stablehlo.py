@@ -17,6 +17,7 @@ from jax import export
 
 from ssljax.core.tree import named_leaves
 from ssljax.core.types import Model, PyTree
+from ssljax.export.adapters import Room, adapter_inputs, chosen
 from ssljax.export.quantise import dense
 from ssljax.nn.paged import as_pages
 from ssljax.nn.stack import unstacked
@@ -44,7 +45,8 @@ class Program(NamedTuple):
     function: Function
 
 
-def decoder_programs(model: Model, weights: PyTree) -> dict[str, Program]:
+def decoder_programs(model: Model, weights: PyTree, *,
+                     adapters: Room | None = None) -> dict[str, Program]:
     """Return score, embed, sequence, prefill and decode of a language model.
 
     score:   tokens i32 [b, l] -> logits f32 [b, l, V]
@@ -58,23 +60,32 @@ def decoder_programs(model: Model, weights: PyTree) -> dict[str, Program]:
     verify:  tokens i32 [b, l], start i32 [b], table, cache -> logits f32 [b, l, V] after each,
              cache
 
+    With room for adapters each reads their stacks too, and adapter i32 [b] (adapters.py).
+
     Args:
         model: a network whose `init_cache` is a function.
         weights: {"params": ..., "stats": ... if any}; arrays or ShapeDtypeStructs, large ones
             perhaps quantised (quantise.py).
+        adapters: room for them; needs weights of each layer apart.
     """
+    params = jax.eval_shape(lambda w: dense(w)["params"], weights)
     pages = ("m >= 2", "n >= 1", "p >= 1")          # page 0 is nobody's
 
+    def adapted(s: Callable[[str], tuple[Any, ...]]) -> Arrays:
+        return adapter_inputs(adapters, params, s("b"))
+
     def paged(s: Callable[[str], tuple[Any, ...]]) -> Arrays:
-        return {"table": i32(s("b, n")), "cache": cache_spec(model, weights, s("m, p"))}
+        return {"table": i32(s("b, n")), "cache": cache_spec(model, weights, s("m, p")),
+                **adapted(s)}
 
     return {
-        "score": trace(score(model), weights, lambda s: {"tokens": i32(s("b, l"))},
-                       constraints=("b >= 1", "l >= 1")),
+        "score": trace(score(model), weights, lambda s: {
+            "tokens": i32(s("b, l")), **adapted(s)}, constraints=("b >= 1", "l >= 1")),
         "embed": trace(embed_tokens(model), weights, lambda s: {
-            "tokens": i32(s("b, l")), "last": i32(s("b"))}, constraints=("b >= 1", "l >= 1")),
-        "sequence": trace(sequence(model), weights, lambda s: {"tokens": i32(s("b, l"))},
-                          constraints=("b >= 1", "l >= 1")),
+            "tokens": i32(s("b, l")), "last": i32(s("b")), **adapted(s)},
+            constraints=("b >= 1", "l >= 1")),
+        "sequence": trace(sequence(model), weights, lambda s: {
+            "tokens": i32(s("b, l")), **adapted(s)}, constraints=("b >= 1", "l >= 1")),
         "prefill": trace(prefill(model), weights, lambda s: {
             "tokens": i32(s("b, l")), "start": i32(s("b")), "last": i32(s("b")),
             **paged(s)}, constraints=("b >= 1", "l >= 1", *pages)),
@@ -116,7 +127,8 @@ def encoder_programs(model: Model, weights: PyTree, *,
 def score(model: Model) -> Function:
     """Return the program's function: logits of every position, without a cache."""
     def call(weights: PyTree, inputs: Arrays) -> Arrays:
-        return {"logits": run(model, weights, {"tokens": inputs["tokens"]})["logits"]}
+        rows = {"tokens": inputs["tokens"], **chosen(inputs)}
+        return {"logits": run(model, weights, rows)["logits"]}
 
     return call
 
@@ -154,7 +166,7 @@ def extend(model: Model, weights: PyTree, inputs: Arrays) -> Arrays:
     tokens = inputs["tokens"]
     positions = inputs["start"][:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)
     rows = {"tokens": tokens, "positions": positions, "table": inputs["table"]}
-    rows |= {"last": inputs["last"]} if "last" in inputs else {}
+    rows |= chosen(inputs) | ({"last": inputs["last"]} if "last" in inputs else {})
     # Weights of each layer apart stay as they are; parts of a stack would be copied every step.
     return run(model, {**weights, "params": unstacked(weights["params"])}, rows, inputs["cache"])
 
@@ -188,7 +200,8 @@ def embed_tokens(model: Model) -> Function:
     """Return the program's function: one vector per row of tokens, whatever pads it."""
     def call(weights: PyTree, inputs: Arrays) -> Arrays:
         tokens, last = inputs["tokens"], inputs["last"][:, None]
-        sequence = run(model, weights, {"tokens": tokens})["sequence"].astype(jnp.float32)
+        rows = {"tokens": tokens, **chosen(inputs)}
+        sequence = run(model, weights, rows)["sequence"].astype(jnp.float32)
         real = (jnp.arange(tokens.shape[1]) <= last).astype(jnp.float32)
         return {"pooled": jnp.einsum("bl,bld->bd", real, sequence) / (last + 1)}
 

@@ -5,7 +5,9 @@ GPT-2, and by options the rest of GPT-2 (LayerNorm, GELU, biases, learned positi
 i32 [B, L], and optionally positions and segment_ids i32 [B, L] of packed documents; returns
 sequence [B, L, D] and logits f32 [B, L, V] (training: the table [V, D] in their place), and with a
 cache the new cache (in pages where `table` i32 [B, N] is given, nn/paged.py). With `last` i32 [B]
-logits are only those at that place of each row, [B, 1, V]. With experts it is a mixture of experts
+logits are only those at that place of each row, [B, 1, V]. With `adapters`, stacks of them for
+blocks that are given one by one, and `adapter` i32 [B], the place of each row's own, every row is
+adapted (nn/low_rank.py). With experts it is a mixture of experts
 (nn/moe.py): losses "balance" and "z", and the router's metrics.
 """
 
@@ -19,6 +21,7 @@ from ssljax.core.errors import ConfigError
 from ssljax.core.sharding import BATCH, shard, take
 from ssljax.core.types import Inputs, Key, Model, Outputs, Params, PyTree
 from ssljax.nn.attention import Attention
+from ssljax.nn.low_rank import ADAPTERS
 from ssljax.nn.matmul import Matmul, project
 from ssljax.nn.transformer import (
     Layers,
@@ -48,8 +51,9 @@ class GPT(nn.Module):
     @nn.compact
     def __call__(self, inputs: Inputs, cache: PyTree | None, train: bool = False) -> Outputs:
         """Return sequence, cache, and logits (training: the table) of inputs["tokens"] [B, L]."""
-        last = inputs.get("last")
-        inputs = {n: shard(x, BATCH, "context") for n, x in inputs.items() if n != "last"}
+        last, adapter = inputs.get("last"), inputs.get("adapter")
+        inputs = {n: shard(x, BATCH, "context") for n, x in inputs.items()
+                  if n not in ("last", "adapter")}
         tokens = inputs["tokens"]
         positions = inputs.get("positions")
         if positions is None:
@@ -62,7 +66,7 @@ class GPT(nn.Module):
             x += take(places, positions, out=(BATCH, "context", None))
         decoder = Transformer(**self.transformer, causal=True, name="decoder")
         x, cache, routing, _ = decoder(x, positions, inputs.get("segment_ids"), cache,
-                                       table=inputs.get("table"))
+                                       table=inputs.get("table"), adapter=adapter)
         outputs = {"sequence": x, "cache": cache, "stats": {},
                    "losses": routing_losses(routing, decoder.depth),
                    "metrics": routing_metrics(routing)}
@@ -156,7 +160,9 @@ def make(*, vocab_size: int, width: int, depth: int, num_heads: int, mlp_dim: in
         if context and isinstance(length, int) and length > context:      # a gather would clamp
             raise ConfigError(f"gpt has learned positions of {context} tokens and reads {length}; "
                               "raise its context, or use positions=\"rope\".")
-        return net.apply({"params": params}, inputs, cache, train)
+        given = {name: inputs[name] for name in (ADAPTERS,) if name in inputs}
+        inputs = {name: x for name, x in inputs.items() if name not in given}
+        return net.apply({"params": params, **given}, inputs, cache, train)
 
     def init_cache(params: Params, batch: int, length: int) -> PyTree:
         shape = (depth, batch, length, num_heads, width // num_heads)

@@ -16,6 +16,7 @@ from ssljax.core.errors import ConfigError
 from ssljax.core.local import local
 from ssljax.core.sharding import BATCH, axis_size, shard
 from ssljax.nn.blockwise import blockwise_attention, causal_blocks
+from ssljax.nn.low_rank import adapted
 from ssljax.nn.matmul import Matmul, project
 from ssljax.nn.paged import paged_attention, write_pages
 from ssljax.nn.remat import named
@@ -272,7 +273,8 @@ class SelfAttention(nn.Module):
         w_out = self.param("w_out", nn.initializers.variance_scaling(
             self.out_scale, "fan_in", "truncated_normal", (0, 1), 2), (h, k, d))
         alone = jax.sharding.get_abstract_mesh().empty and platform() == "cpu"
-        q, key, value = project_qkv(x, w_qkv, self.matmul, parts=alone and table is None)
+        products = project_qkv(x, w_qkv, self.matmul, parts=alone and table is None)
+        q, key, value = adapted(self, "w_qkv", x, *products)
         if self.bias:
             b_qkv = self.param("b_qkv", nn.initializers.zeros, (3, h, k))
             q, key, value = (t + b for t, b in zip((q, key, value), b_qkv, strict=True))
@@ -292,5 +294,6 @@ class SelfAttention(nn.Module):
                 mask, segment_ids = cached_mask(positions, key.shape[1]), None
             y = named(attend(q, key, value, causal=self.causal, segment_ids=segment_ids, mask=mask,
                              kind=self.attention), "attention")
-        y = project("BLHK,HKD->BLD", y, w_out, out=(BATCH, "context", None), matmul=self.matmul)
+        [y] = adapted(self, "w_out", y, project(
+            "BLHK,HKD->BLD", y, w_out, out=(BATCH, "context", None), matmul=self.matmul))
         return y + self.param("b_out", nn.initializers.zeros, (d,)) if self.bias else y, cache

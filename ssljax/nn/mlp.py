@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 
 from ssljax.core.sharding import BATCH
+from ssljax.nn.low_rank import adapted
 from ssljax.nn.matmul import Matmul, project
 
 HIDDEN = (BATCH, "context", "tensor")
@@ -27,9 +28,14 @@ class SwiGLU(nn.Module):
         w_up = self.param("w_up", init.lecun_normal(), (d, self.hidden))
         w_down = self.param("w_down", init.variance_scaling(
             self.out_scale, "fan_in", "truncated_normal"), (self.hidden, d))
-        gate = jax.nn.silu(project("BLD,DF->BLF", x, w_gate, out=HIDDEN, matmul=self.matmul))
-        y = gate * project("BLD,DF->BLF", x, w_up, out=HIDDEN, matmul=self.matmul)
-        return project("BLF,FD->BLD", y, w_down, out=WIDE, matmul=self.matmul)
+        [gate] = adapted(self, "w_gate", x, project("BLD,DF->BLF", x, w_gate, out=HIDDEN,
+                                                    matmul=self.matmul))
+        [up] = adapted(self, "w_up", x, project("BLD,DF->BLF", x, w_up, out=HIDDEN,
+                                                matmul=self.matmul))
+        y = jax.nn.silu(gate) * up
+        [y] = adapted(self, "w_down", y, project("BLF,FD->BLD", y, w_down, out=WIDE,
+                                                 matmul=self.matmul))
+        return y
 
 
 class GELU(nn.Module):
@@ -49,9 +55,12 @@ class GELU(nn.Module):
         w_down = self.param("w_down", init.variance_scaling(
             self.out_scale, "fan_in", "truncated_normal"), (self.hidden, d))
         b_down = self.param("b_down", init.zeros, (d,))
-        y = project("BLD,DF->BLF", x, w_up, out=HIDDEN, matmul=self.matmul) + b_up
-        y = jax.nn.gelu(y, approximate=self.approximate)
-        return project("BLF,FD->BLD", y, w_down, out=WIDE, matmul=self.matmul) + b_down
+        [y] = adapted(self, "w_up", x, project("BLD,DF->BLF", x, w_up, out=HIDDEN,
+                                               matmul=self.matmul))
+        y = jax.nn.gelu(y + b_up, approximate=self.approximate)
+        [y] = adapted(self, "w_down", y, project("BLF,FD->BLD", y, w_down, out=WIDE,
+                                                 matmul=self.matmul))
+        return y + b_down
 
 
 MLPS = {"swiglu": SwiGLU, "gelu": GELU,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ssljax.core.sharding import BATCH, axis_size, shard, whole_along
 from ssljax.core.types import Metrics
 from ssljax.nn.attention import Attention, Cache, SelfAttention
+from ssljax.nn.low_rank import ADAPTERS, of_rows
 from ssljax.nn.matmul import Matmul
 from ssljax.nn.mlp import MLPS
 from ssljax.nn.moe import Experts, Routing
@@ -24,7 +25,8 @@ from ssljax.nn.remat import Remat, rematerialised
 Layers = Literal["auto", "scan", "unroll"]
 # Beyond this depth, compiling every block takes longer than it saves in most runs.
 UNROLL_DEPTH = 16
-# positions int32 [B, L] or float32 [B, L, 2], segment_ids int32 [B, L], table int32 [B, N]
+# positions int32 [B, L] or float32 [B, L, 2], segment_ids int32 [B, L], table int32 [B, N],
+# adapter int32 [B]
 Rows = dict[str, jax.Array]
 
 
@@ -143,11 +145,13 @@ class Transformer(nn.Module):
     def __call__(self, x: jax.Array, positions: jax.Array | None = None,
                  segment_ids: jax.Array | None = None, cache: Cache | None = None,
                  key: jax.Array | None = None, table: jax.Array | None = None,
+                 adapter: jax.Array | None = None,
                  ) -> tuple[jax.Array, Cache | None, Routing, jax.Array | None]:
         """Map x [B, L, D] to [B, L, D], the cache (k, v [depth, B, T, H, K]) to the new one.
 
         With a `table` the cache is in pages (nn/paged.py). Blocks may also be given one by one
-        (nn/stack.py); then so is the cache.
+        (nn/stack.py); then so is the cache, and each may have adapters (nn/low_rank.py), of which
+        `adapter` int32 [B] chooses.
         The third result is {} or the sums over all layers of nn.moe.routing_sums, the fourth
         [collect, B, L, D], what the mlps of the last `collect` blocks return, if any.
         """
@@ -155,7 +159,8 @@ class Transformer(nn.Module):
                       1 / (2 * self.depth), self.causal, self.attention, self.experts,
                       self.experts_per_token, self.matmul, self.query_scale,
                       self.layer_scale, self.attention_bias, self.norm_epsilon, parent=None)
-        rows = {"positions": positions, "segment_ids": segment_ids, "table": table}
+        rows = {"positions": positions, "segment_ids": segment_ids, "table": table,
+                "adapter": adapter}
         rows = {name: row for name, row in rows.items() if row is not None}
 
         def init(key: jax.Array) -> Any:
@@ -181,12 +186,14 @@ class Transformer(nn.Module):
             drops: Drop | None) -> tuple[jax.Array, Cache | None, Routing, jax.Array | None]:
         """Send x through all blocks; returns what a call does, before the last norm."""
         def one(x: jax.Array, layer: Any, rows: Rows) -> tuple[jax.Array, Any]:
-            weights, cache, drop = layer
-            x, cache, routing, y = block.apply({"params": weights}, x, rows, cache, drop)
+            weights, cache, drop, adapters = layer
+            x, cache, routing, y = block.apply({"params": weights, **adapters}, x, rows, cache,
+                                               drop)
             return x, (cache, routing, y if self.collect else None)
 
         if "0" in weights:
-            x, cache, routing, ys = one_by_one(one, weights, x, rows, cache, drops)
+            adapters = self.get_variable(ADAPTERS, "blocks", {})
+            x, cache, routing, ys = one_by_one(one, weights, x, rows, cache, drops, adapters)
             return x, cache, routing, None if ys is None else ys[-self.collect:]
         unrolled = is_unrolled(self.layers, self.depth, self.remat)
         one = rematerialised(one, self.remat, unrolled)
@@ -194,7 +201,7 @@ class Transformer(nn.Module):
         def stack(weights: Any, x: jax.Array, rows: Rows, cache: Cache | None = None,
                   drops: Drop | None = None) -> tuple[jax.Array, Cache | None, Routing, Any]:
             x, (cache, routing, ys) = jax.lax.scan(
-                lambda x, layer: one(x, layer, rows), x, (weights, cache, drops),
+                lambda x, layer: one(x, layer, rows), x, (weights, cache, drops, {}),
                 unroll=unrolled or 1)
             kept = None if ys is None else ys[-self.collect:]
             return x, cache, jax.tree.map(lambda s: s.sum(0), routing), kept
@@ -211,12 +218,14 @@ class Transformer(nn.Module):
 
 
 def one_by_one(block: Callable[..., tuple[jax.Array, Any]], weights: Any, x: jax.Array,
-               rows: Rows, cache: Any, drops: Drop | None,
+               rows: Rows, cache: Any, drops: Drop | None, adapters: Any,
                ) -> tuple[jax.Array, Any, Routing, jax.Array | None]:
     """Send x through blocks that have arrays of their own."""
     caches, routings, kept = {}, [], []
     for i in range(len(weights)):
-        layer = weights[str(i)], cache and cache[str(i)], jax.tree.map(lambda d, i=i: d[i], drops)
+        own = {ADAPTERS: of_rows(adapters[str(i)], rows["adapter"])} if adapters else {}
+        layer = (weights[str(i)], cache and cache[str(i)],
+                 jax.tree.map(lambda d, i=i: d[i], drops), own)
         x, (caches[str(i)], routing, y) = block(x, layer, rows)
         routings.append(routing)
         kept.append(y)

@@ -15,6 +15,7 @@ from absl import logging
 from ssljax.core.errors import ArtefactError
 from ssljax.core.tree import cast_floating, count
 from ssljax.core.types import PyTree
+from ssljax.export.adapters import Room
 from ssljax.export.artefact import Contents, check_place, write_artefact
 from ssljax.export.contents import Text, decoder_contents, encoder_contents
 from ssljax.export.model_card import CardFacts, model_card
@@ -36,7 +37,7 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
                name: str | None = None, quantize: Kind | None = None, judge: bool = False,
                classify: str | None = None, shard: int = SHARD,
                key: Path | None = None, target: str = NATIVE, chat: Path | None = None,
-               chat_stop: Sequence[str] = ()) -> dict[str, Any]:
+               chat_stop: Sequence[str] = (), adapters: Room | None = None) -> dict[str, Any]:
     """Write the artefact of a run, or what it holds in the form of another library.
 
     Args:
@@ -53,6 +54,7 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
         target: "native", or a file of ssljax/export whose `write` takes what an artefact holds.
         chat: of language models, the chat template (Jinja2) that messages go through.
         chat_stop: strings that end what the model says, beside its end token.
+        adapters: of language models, room for low-rank adapters that a server loads; None for none.
 
     Returns:
         "path", "name", "kind", "step", "parameters", "bytes", "functions" {name: bytes}, and
@@ -69,12 +71,17 @@ def export_run(run_dir: str | Path, output: str | Path, *, step: int | None = No
         check_place(Path(output))                    # before the part that takes long
     elif key:
         raise ArtefactError(f"Only artefacts are signed; target {target} is none.")
+    if adapters and target != NATIVE:
+        raise ArtefactError(f"Target {target} has no form for adapters; leave --adapters out.")
     restored = load_run(run_dir, step)
     # Decoders of pixels generate too, but what they are exported for is encoding images.
     text = restored.model.init_cache is not None and "image" not in restored.pretext.spec
     if text and classify:
         raise ArtefactError(f"{run_dir} is a language model; classify is for encoders.")
-    options = Options(quantize, judge, classify, read_chat(chat, chat_stop) if chat else None)
+    if not text and adapters:
+        raise ArtefactError(f"{run_dir} is an encoder; adapters are for language models.")
+    options = Options(quantize, judge, classify, read_chat(chat, chat_stop) if chat else None,
+                      adapters)
     describe = describe_decoder if text else describe_encoder
     contents = describe(restored, lineage(restored, name), options)
     if target == NATIVE:
@@ -104,6 +111,7 @@ class Options(NamedTuple):
     judge: bool
     classify: str | None
     chat: Chat | None
+    adapters: Room | None
 
 
 def read_chat(path: Path, stop: Sequence[str]) -> Chat:
@@ -159,7 +167,8 @@ def describe_decoder(restored: Restored, about: dict[str, Any], options: Options
         about["chat"] = {"template": TEMPLATE, "stop": list(options.chat.stop)}
         template = {TEMPLATE: options.chat.template}
     return decoder_contents(restored.model, weights, about, Text(definition, tokenizer, context),
-                            lambda about: documents(restored, about) | template)
+                            lambda about: documents(restored, about) | template,
+                            adapters=options.adapters)
 
 
 def describe_encoder(restored: Restored, about: dict[str, Any], options: Options) -> Contents:

@@ -15,6 +15,7 @@ from ssljax.core.config import resolve
 from ssljax.core.errors import ArtefactError, DataError
 from ssljax.core.tree import count
 from ssljax.core.types import Model, PyTree
+from ssljax.export.adapters import Room
 from ssljax.export.artefact import Contents, write_artefact
 from ssljax.export.contents import Text, decoder_contents, encoder_contents
 from ssljax.export.hugging_face import vit
@@ -25,13 +26,15 @@ from ssljax.tokenizers import bpe
 VERSIONS = ("jax", "safetensors", "tokenizers")
 
 
-def import_model(source: str, output: str | Path, *, name: str | None = None) -> dict[str, Any]:
+def import_model(source: str, output: str | Path, *, name: str | None = None,
+                 adapters: Room | None = None) -> dict[str, Any]:
     """Write the artefact of a model that transformers can read.
 
     Args:
         source: a folder with config.json and safetensors, or "owner/name[@revision]" of the hub.
         output: the artefact's folder; an older artefact there is replaced.
         name: what the model is called; the folder's or the hub's name unless told.
+        adapters: of language models, room for low-rank adapters that a server loads; None for none.
 
     Returns:
         "path", "name", "kind", "architecture", "parameters" and "bytes".
@@ -47,7 +50,7 @@ def import_model(source: str, output: str | Path, *, name: str | None = None) ->
     about = {"name": name or Path(source.partition("@")[0]).name,
              "recipe": {"config": "config.json"}, "parameters": count(weights),
              "lineage": lineage(source, config, folder)}
-    contents = describe(folder, model, weights, about, config)
+    contents = describe(folder, model, weights, about, config, adapters)
     manifest = write_artefact(Path(output), contents)
     logging.info("Imported %s to %s.", source, output)
     return {"path": str(output), "name": manifest["name"], "kind": manifest["kind"],
@@ -80,15 +83,22 @@ def lineage(source: str, config: Mapping[str, Any], folder: Folder) -> dict[str,
 
 
 def describe(folder: Folder, model: Model, weights: PyTree, about: Mapping[str, Any],
-             config: Mapping[str, Any]) -> Contents:
-    """Return what the artefact holds."""
+             config: Mapping[str, Any], adapters: Room | None) -> Contents:
+    """Return what the artefact holds.
+
+    Raises:
+        ArtefactError: adapters are asked for of an encoder.
+    """
     def documents(about: Mapping[str, Any]) -> dict[str, bytes]:
         text = json.dumps(config, indent=1, sort_keys=True) + "\n"
         card = imported_card(about, count(weights), folder.spec)
         return {"config.json": text.encode(), "README.md": card.encode()}
 
     if folder.spec["name"] == "gpt":
-        return decoder_contents(model, weights, about, read_text(folder), documents)
+        return decoder_contents(model, weights, about, read_text(folder), documents,
+                                adapters=adapters)
+    if adapters:
+        raise ArtefactError(f"{folder.path} is an encoder; adapters are for language models.")
     processor = folder.path / "preprocessor_config.json"
     told = read_json(processor) if processor.is_file() else {}
     if "head" in weights:
