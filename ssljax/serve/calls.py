@@ -5,12 +5,12 @@ inside this process (a batch) brings a Call of its own, and is not asked for a k
 """
 
 import re
+import secrets
 import time
-import uuid
-from collections.abc import MutableMapping
-from contextlib import ExitStack
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
+from absl import logging
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ssljax.core.errors import RequestError
@@ -22,6 +22,7 @@ OPEN = frozenset(("/healthz", "/health", "/ready", "/v2/health/live", "/v2/healt
 REQUEST_ID = re.compile(rb"[\w.:-]{1,64}", re.ASCII)    # what is taken from x-request-id
 
 Facts = MutableMapping[str, Any]
+Ends = list[Callable[[], None]]      # of a call, the last one first
 
 
 def with_calls(app: ASGIApp, server: Server) -> ASGIApp:
@@ -33,21 +34,33 @@ def with_calls(app: ASGIApp, server: Server) -> ASGIApp:
             return
         headers = dict(scope["headers"])
         facts: dict[str, Any] = {"route": scope["path"], "method": scope["method"]}
-        with ExitStack() as ends:
+        ends: Ends = []
+        try:
             answer = app
             try:
                 caller = admit(server, scope["path"], headers, ends, facts)
             except RequestError as err:
                 caller, answer = Caller(), refusal(err)
             call = make_call(headers, caller, facts, ends)
-            ends.callback(settle, server, call, facts)
+            ends.append(lambda: settle(server, call, facts))
             state["call"] = call
             await answer(scope, receive, sending(send, call, facts))
+        finally:
+            end(ends)
 
     return called
 
 
-def admit(server: Server, path: str, headers: MutableMapping[bytes, bytes], ends: ExitStack,
+def end(ends: Sequence[Callable[[], None]]) -> None:
+    """Call all, the last one first, whatever becomes of one of them."""
+    for function in reversed(ends):
+        try:
+            function()
+        except Exception as err:         # a limit would stay used up, a version never unload
+            logging.error("What follows a call failed: %s", err, exc_info=err)
+
+
+def admit(server: Server, path: str, headers: MutableMapping[bytes, bytes], ends: Ends,
           facts: Facts) -> Caller:
     """Return who asks, and see to it that he is counted out again.
 
@@ -57,10 +70,10 @@ def admit(server: Server, path: str, headers: MutableMapping[bytes, bytes], ends
     if path in OPEN:
         return Caller()
     caller = server.keys.enter(headers.get(b"authorization", b""))
-    ends.callback(lambda: server.keys.leave(
+    ends.append(lambda: server.keys.leave(
         caller, facts.get("prompt_tokens", 0) + facts.get("completion_tokens", 0)))
     server.gate.enter()
-    ends.callback(server.gate.leave)
+    ends.append(server.gate.leave)
     facts["caller"] = caller.id
     if path.startswith("/admin/") and not caller.admin:
         raise RequestError("This needs the key of an administrator: `ssljax keys add FILE --name "
@@ -70,11 +83,11 @@ def admit(server: Server, path: str, headers: MutableMapping[bytes, bytes], ends
 
 
 def make_call(headers: MutableMapping[bytes, bytes], caller: Caller, facts: Facts,
-              ends: ExitStack) -> Call:
+              ends: Ends) -> Call:
     """Return the call of a request; clients may name it, for their own logs and for stickiness."""
     given = headers.get(b"x-request-id", b"")
-    name = given.decode() if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    return Call(name, caller, time.monotonic(), int(time.time()), facts.update, ends.callback)
+    name = given.decode() if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    return Call(name, caller, time.monotonic(), int(time.time()), facts.update, ends.append)
 
 
 def sending(send: Send, call: Call, facts: Facts) -> Send:

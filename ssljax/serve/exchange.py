@@ -5,6 +5,7 @@ the slots of whatever has not ended.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from ssljax.serve.scheduler import QueueFullError, ShareFullError
 
 GONE = 499             # nginx's status for a client that left; counted, and read by nobody
 
-Pieces = AsyncIterator[tuple[int, Piece]]      # (choice, piece), as they come
+Came = list[tuple[int, Piece]]                 # (choice, piece) in their order
+Pieces = AsyncIterator[Came]                   # those that came together, together
 
 
 class GoneError(Exception):
@@ -41,13 +43,39 @@ def open_exchange(engine: Engine, asked: Completion) -> Exchange:
         RequestError: the caller's share of the queue is full (429), all of it is (503), a grammar
             cannot be followed (400), or the engine has stopped (503).
     """
-    loop, arrived = asyncio.get_running_loop(), asyncio.Queue()
+    put, take = make_mailbox()
 
     def receiver(index: int) -> Callable[[Piece], None]:
-        return lambda piece: loop.call_soon_threadsafe(arrived.put_nowait, (index, piece))
+        return lambda piece: put((index, piece))
 
     cancel = submit(engine, asked, receiver)
-    return Exchange(in_order(arrived, len(asked.jobs)), cancel)
+    return Exchange(in_order(take, len(asked.jobs)), cancel)
+
+
+def make_mailbox() -> tuple[Callable[[Any], None], Callable[[], Awaitable[list[Any]]]]:
+    """Return (put, take): from any thread to the event loop, which must be the caller's.
+
+    The loop is woken once for all that is put before it looks: a dispatch of eight tokens costs it
+    one turn.
+    """
+    loop, there, awake = asyncio.get_running_loop(), deque(), asyncio.Event()
+    called = False
+
+    def put(item: Any) -> None:
+        nonlocal called
+        there.append(item)               # first: whoever has called already finds it there
+        if not called:
+            called = True
+            loop.call_soon_threadsafe(awake.set)
+
+    async def take() -> list[Any]:
+        nonlocal called
+        await awake.wait()
+        awake.clear()
+        called = False                   # first: what is put from here on calls again
+        return [there.popleft() for _ in range(len(there))]
+
+    return put, take
 
 
 def submit(engine: Engine, asked: Completion,
@@ -63,19 +91,21 @@ def submit(engine: Engine, asked: Completion,
         raise RequestError(str(err), status=503, retry_after=1) from err
 
 
-async def in_order(arrived: asyncio.Queue, left: int) -> Pieces:
+async def in_order(take: Callable[[], Awaitable[Came]], left: int) -> Pieces:
     """Yield what arrives until `left` choices have ended, or one has failed."""
-    while left:
-        index, piece = await arrived.get()
-        left = 0 if piece.error is not None else left - (piece.finish is not None)
-        yield index, piece
+    while left > 0:
+        came = await take()
+        for _, piece in came:
+            left = 0 if piece.error is not None else left - (piece.finish is not None)
+        if came:
+            yield came
 
 
-async def after(first: tuple[int, Piece], rest: Pieces) -> Pieces:
+async def after(first: Came, rest: Pieces) -> Pieces:
     """Yield `first`, then `rest`."""
     yield first
-    async for item in rest:
-        yield item
+    async for came in rest:
+        yield came
 
 
 async def unless_gone(receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
@@ -89,16 +119,20 @@ async def unless_gone(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]
     Raises:
         GoneError: the client went first.
     """
-    async def left() -> None:
+    mine, gone = asyncio.current_task(), False
+
+    async def leave() -> None:
+        nonlocal gone
         while (await receive())["type"] != "http.disconnect":
             pass
+        gone = mine.cancel()
 
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left())
+    leaving = asyncio.ensure_future(leave())     # the only task more: each costs 10 microseconds
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise GoneError
-        return working.result()
+        return await work
+    except asyncio.CancelledError as err:
+        if gone and not mine.uncancel():         # else somebody else wants this task to end
+            raise GoneError from err
+        raise
     finally:
-        working.cancel()
         leaving.cancel()

@@ -6,6 +6,7 @@ https://docs.vllm.ai/en/latest/usage/metrics.html.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
@@ -107,9 +108,9 @@ def make_metrics() -> Metrics:
         if model not in made:
             total = whole.labels(*model).observe
             read, written = prompt.labels(*model).inc, generated.labels(*model).inc
+            by_status = cache(lambda status: requests.labels(*model, str(status)).inc)
             made[model] = ServerMetrics(
-                lambda status, elapsed: (requests.labels(*model, str(status)).inc(),
-                                         total(elapsed)),
+                lambda status, elapsed: (by_status(status)(), total(elapsed)),
                 first.labels(*model).observe, each.labels(*model).observe,
                 queue.labels(*model).observe, lambda a, b: (read(a), written(b)),
                 lambda reason: finished.labels(*model, reason).inc(),

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ssljax.core.errors import RequestError
 from ssljax.serve.answers import DONE, Answer, Json, error, event
-from ssljax.serve.exchange import GONE, Exchange, after, unless_gone
+from ssljax.serve.exchange import GONE, Came, Exchange, after, unless_gone
 from ssljax.serve.http import call_of, refusal
 from ssljax.serve.jobs import Piece
 
@@ -55,9 +55,9 @@ async def stream(request: Request, exchange: Exchange, answer: Answer, form: For
     except BaseException:
         exchange.close()
         raise
-    if first[1].error:
+    if first[0][1].error:
         exchange.close()
-        return failure(first[1])
+        return failure(first[0][1])
     events = events_of(exchange, answer, form, first, call_of(request).note)
     response = StreamingResponse(events, media_type="text/event-stream", headers={
         "Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
@@ -71,21 +71,28 @@ async def stream(request: Request, exchange: Exchange, answer: Answer, form: For
     return respond
 
 
-async def events_of(exchange: Exchange, answer: Answer, form: Form, first: tuple[int, Piece],
+async def events_of(exchange: Exchange, answer: Answer, form: Form, first: Came,
                     note: Callable[..., None]) -> AsyncIterator[str]:
-    """Yield the events of a stream whose first piece is there."""
+    """Yield the events of a stream whose first pieces are there; those that came together in one.
+
+    An event for each piece, and a write to the socket, which costs as much as the event, for all.
+    """
     note(status=GONE)                    # until the last byte is out
     tokens = [0] * len(answer.asked.jobs)
-    for each in form.opening(answer):
-        yield event(each)
-    async for index, piece in after(first, exchange.pieces):
-        if piece.error is not None:
-            note(status=piece.status)
-            yield event(error(piece.error, status=piece.status, code=piece.code))
-            return
-        tokens[index] = piece.tokens
-        if piece.text or piece.scored or piece.finish:
-            yield event(form.part(answer, index, piece))
+    events = [event(each) for each in form.opening(answer)]
+    async for came in after(first, exchange.pieces):
+        for index, piece in came:
+            if piece.error is not None:
+                note(status=piece.status)
+                events.append(event(error(piece.error, status=piece.status, code=piece.code)))
+                yield "".join(events)
+                return
+            tokens[index] = piece.tokens
+            if piece.text or piece.scored or piece.finish:
+                events.append(event(form.part(answer, index, piece)))
+        if events:
+            yield "".join(events)
+        events = []
     if answer.asked.usage_in_stream:
         yield event(form.counts(answer, sum(tokens)))
     if form.done:
@@ -96,10 +103,11 @@ async def events_of(exchange: Exchange, answer: Answer, form: Form, first: tuple
 async def collect(exchange: Exchange) -> tuple[list[list[Piece]], Piece | None]:
     """Return all pieces by choice, and the one with the error that ended them early, if any."""
     parts: dict[int, list[Piece]] = {}
-    async for index, piece in exchange.pieces:
-        parts.setdefault(index, []).append(piece)
-        if piece.error is not None:
-            return [], piece
+    async for came in exchange.pieces:
+        for index, piece in came:
+            parts.setdefault(index, []).append(piece)
+            if piece.error is not None:
+                return [], piece
     return [parts[index] for index in sorted(parts)], None
 
 

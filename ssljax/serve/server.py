@@ -116,6 +116,7 @@ def make_server(app: Any, *, grace: float, tls: tuple[Path, Path] | None = None,
     certificate, key = tls or (None, None)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan=lifespan, server_header=False,
+        proxy_headers=False,               # of proxies nothing is taken; who asks is said by keys
         timeout_graceful_shutdown=max(1, round(grace)), ssl_certfile=certificate, ssl_keyfile=key)
     try:
         config.load()
