@@ -3,9 +3,10 @@
 https://platform.openai.com/docs/api-reference/completions/object
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import orjson
 
 from ssljax.core.tokenizer import Tokenizer
 from ssljax.serve.completions import Completion
@@ -95,4 +96,4 @@ def error(message: str, *, status: int, param: str | None = None, code: str | No
 
 def event(data: Mapping[str, Any]) -> str:
     """Return one server-sent event."""
-    return f"data: {json.dumps(data)}\n\n"
+    return f"data: {orjson.dumps(data).decode()}\n\n"

@@ -22,6 +22,7 @@ from ssljax.serve.inputs import (
 )
 from ssljax.serve.served import Served, Server
 
+SHORT = 1024                 # characters or ids that are encoded on the event loop
 DECODERS = 4                 # threads that decode inputs; Pillow and tokenizers let others run
 
 
@@ -67,12 +68,20 @@ async def read_examples(served: Served, value: Any, *, fetch: Fetch,
     given = split_inputs(value, reads_text=not media)
     loop = asyncio.get_running_loop()
     if not media:
-        return await loop.run_in_executor(
-            threads, lambda: [read_text(item, artefact.tokenizer) for item in given])
+        def read() -> list[np.ndarray]:
+            return [read_text(item, artefact.tokenizer) for item in given]
+
+        # The way to a thread and back costs as much as to encode a thousand characters.
+        return read() if few(given) else await loop.run_in_executor(threads, read)
     [operations] = media.values()        # networks of several media bring programs of their own
     files = [await medium_bytes(item, tuple(media), fetch) for item in given]
     return await loop.run_in_executor(
         threads, lambda: [prepared(file, operations) for file in files])
+
+
+def few(given: Sequence[Any]) -> bool:
+    """Say whether texts are so short that encoding them holds nobody up."""
+    return sum(len(item) if isinstance(item, str | list) else 0 for item in given) <= SHORT
 
 
 async def encode(request: Request, served: Served, function: str,

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
+from starlette.concurrency import run_in_threadpool
+
 from ssljax.core.errors import RequestError
 from ssljax.serve.completions import Completion
 from ssljax.serve.engine import Cancel, Engine, StoppedError
@@ -36,8 +38,8 @@ class Exchange(NamedTuple):
     close: Callable[[], None]
 
 
-def open_exchange(engine: Engine, asked: Completion) -> Exchange:
-    """Hand the jobs of a request to the engine; call it on the event loop.
+async def open_exchange(engine: Engine, asked: Completion) -> Exchange:
+    """Hand the jobs of a request to the engine.
 
     Raises:
         RequestError: the caller's share of the queue is full (429), all of it is (503), a grammar
@@ -48,7 +50,10 @@ def open_exchange(engine: Engine, asked: Completion) -> Exchange:
     def receiver(index: int) -> Callable[[Piece], None]:
         return lambda piece: put((index, piece))
 
-    cancel = submit(engine, asked, receiver)
+    if any(job.grammar for job in asked.jobs):           # compiling one takes up to 0.2 seconds
+        cancel = await run_in_threadpool(submit, engine, asked, receiver)
+    else:
+        cancel = submit(engine, asked, receiver)
     return Exchange(in_order(take, len(asked.jobs)), cancel)
 
 

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ssljax.core.errors import RequestError
 from ssljax.serve.answers import DONE, Answer, Json, error, event
 from ssljax.serve.exchange import GONE, Came, Exchange, after, unless_gone
-from ssljax.serve.http import call_of, refusal
+from ssljax.serve.http import JsonResponse, call_of, refusal
 from ssljax.serve.jobs import Piece
 
 
@@ -43,7 +43,7 @@ async def whole(request: Request, exchange: Exchange, answer: Answer, form: Form
     """Return the answer in one piece."""
     try:
         parts, failed = await unless_gone(request.receive, collect(exchange))
-        return failure(failed) if failed else JSONResponse(form.whole(answer, parts))
+        return failure(failed) if failed else JsonResponse(form.whole(answer, parts))
     finally:
         exchange.close()
 

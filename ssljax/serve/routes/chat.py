@@ -37,7 +37,7 @@ async def converse(request: Request, server: Server) -> ASGIApp:
                                     caller=call.caller.id)
     answer = Answer(f"chatcmpl-{call.id}", call.created, served.name, served.fingerprint, asked,
                     tokenizer)
-    return await reply(request, open_exchange(served.engine, asked), answer, FORM)
+    return await reply(request, await open_exchange(served.engine, asked), answer, FORM)
 
 
 def check_talks(served: Served) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ssljax.core.errors import RequestError
@@ -17,7 +17,7 @@ from ssljax.serve.batching import PATIENCE
 from ssljax.serve.checks import Check, anything, integer, number, text
 from ssljax.serve.examples import body_limit, decoding_threads, encode, encoding_of, read_examples
 from ssljax.serve.fields import check_fields, read_object
-from ssljax.serve.http import call_of, read_body
+from ssljax.serve.http import JsonResponse, call_of, read_body
 from ssljax.serve.labels import labels_of, softmax
 from ssljax.serve.served import Served, Server
 
@@ -36,7 +36,7 @@ def routes(server: Server) -> list[BaseRoute]:
                                        threads=threads)
         logits = await encode(request, served, "classify", examples,
                                fields.get("max_wait", PATIENCE))
-        return JSONResponse(answer(call_of(request).id, served, logits, fields.get("top")))
+        return JsonResponse(answer(call_of(request).id, served, logits, fields.get("top")))
 
     return [Route(path, classify, methods=["POST"]) for path in ("/classify", "/v1/classify")]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ssljax.core.errors import RequestError
@@ -17,7 +17,7 @@ from ssljax.serve.batching import PATIENCE
 from ssljax.serve.checks import Check, anything, integer, number, one_of, text
 from ssljax.serve.examples import body_limit, decoding_threads, encode, encoding_of, read_examples
 from ssljax.serve.fields import check_fields, read_object
-from ssljax.serve.http import call_of, read_body
+from ssljax.serve.http import JsonResponse, call_of, read_body
 from ssljax.serve.served import Served, Server
 
 
@@ -40,7 +40,7 @@ def routes(server: Server) -> list[BaseRoute]:
             vectors = [shortened(vector, size, served) for vector in vectors]
         tokens = sum(len(example) + 1 for example in examples) if served.artefact.tokenizer else 0
         call_of(request).note(prompt_tokens=tokens)
-        return JSONResponse(answer(served, vectors, tokens,
+        return JsonResponse(answer(served, vectors, tokens,
                                    fields.get("encoding_format", "float")))
 
     return [Route("/v1/embeddings", embeddings, methods=["POST"])]

@@ -7,19 +7,19 @@ Parameters are the fields of /v1/completions. Each event of a stream has the tex
 
 from collections.abc import Sequence
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from ssljax.core.errors import RequestError
 from ssljax.serve.answers import Answer, Json, usage
 from ssljax.serve.checks import Check, show, text, wrong
-from ssljax.serve.completions import FIELDS, parse_completion
+from ssljax.serve.completions import FIELDS
 from ssljax.serve.exchange import open_exchange
 from ssljax.serve.fields import check_fields, read_object
 from ssljax.serve.http import call_of, read_body
 from ssljax.serve.jobs import Piece
 from ssljax.serve.replies import Form, reply
+from ssljax.serve.routes.completions import parsed
 from ssljax.serve.served import Served, Server
 
 NOT_HERE = frozenset(("model", "prompt", "n", "stream", "stream_options", "echo", "best_of",
@@ -41,19 +41,19 @@ async def generate(request: Request, server: Server, served: Served, *, stream: 
     call = call_of(request)
     if served.engine is None:
         raise RequestError(f'Model "{served.name}" generates no text; see its /infer.')
-    fields = check_fields(read_object(await read_body(request, server.body)), GENERATE)
+    body = await read_body(request, server.body)
+    fields = check_fields(read_object(body), GENERATE)
     if "text_input" not in fields:
         raise RequestError("text_input is missing; expected a string.", param="text_input")
     given = {**fields.get("parameters", {}), "prompt": fields["text_input"], "stream": stream}
     tokenizer = served.artefact.tokenizer
-    asked = await run_in_threadpool(parse_completion, given, served.limits, tokenizer,
-                                    caller=call.caller.id)
+    asked = await parsed(len(body), given, served, call)
     answer = Answer(fields.get("id", ""), call.created, served.name, served.fingerprint, asked,
                     tokenizer)
     form = Form(lambda answer, parts: whole(served, answer, parts), lambda answer: [],
                 lambda answer, index, piece: part(served, answer, [piece]),
                 lambda answer, tokens: {}, done="")
-    return await reply(request, open_exchange(served.engine, asked), answer, form)
+    return await reply(request, await open_exchange(served.engine, asked), answer, form)
 
 
 def whole(served: Served, answer: Answer, parts: Sequence[Sequence[Piece]]) -> Json:
