@@ -29,6 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="folders that `ssljax export` wrote, and what clients call them; the "
                              "first version of a name gets all its traffic until /admin/traffic "
                              "moves it")
+    parser.add_argument("--adapter", action="append", default=[], dest="adapters",
+                        metavar="NAME[@VERSION][:BASE]=FOLDER",
+                        help="a low-rank adapter as PEFT writes it, served as a model of this name "
+                             "on the model BASE, which was exported with --adapters; repeatable")
     parser.add_argument("--models", dest="file", type=Path, metavar="FILE",
                         help="TOML with tables [[model]]: artefact, name, version, weight")
     parser.add_argument("--host", default="127.0.0.1",
@@ -109,21 +113,22 @@ def add_records(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     from ssljax.core.errors import ServeError
-    from ssljax.runs.serve import read_models, serve
+    from ssljax.runs.serve import one_adapter, read_models, serve
     from ssljax.serve.log import LogOptions
 
     if bool(args.tls_cert) != bool(args.tls_key):
         raise ServeError("--tls-cert and --tls-key belong together; give both or neither.")
     models = read_models(args.models, args.file)
+    adapters = [one_adapter(argument) for argument in args.adapters]
 
     def announce(url: str) -> None:
-        what = ", ".join(str(model.name or model.path) for model in models)
+        what = ", ".join(str(model.name or model.path) for model in (*models, *adapters))
         print(f"Serving {what} on {url} (Ctrl-C ends; try prompts on {url}/)", flush=True)
 
     serve(models, trusted=opened(args), host=args.host, port=args.port, slots=args.slots,
           queue=args.queue, queue_tokens=args.queue_tokens,
           sizes={name: getattr(args, name) for name in SIZES if name in args},
-          tensor=args.tensor,
+          tensor=args.tensor, adapters=adapters,
           grace=args.grace, announce=announce,
           keys=args.keys, jobs=args.jobs,
           rows=args.rows, fetch_urls=args.fetch_urls, grpc_port=args.grpc_port,

@@ -55,6 +55,15 @@ except SsljaxError as err:
 """
 
 
+class NamedAdapter(NamedTuple):
+    """An adapter to load: its folder, what clients call it, and its base ("" for the only one)."""
+
+    path: Path
+    name: str
+    version: str = "1"
+    base: str = ""
+
+
 class Named(NamedTuple):
     """A model to load: its folder, and what clients call it ("" takes the artefact's name)."""
 
@@ -72,6 +81,7 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
           log: LogOptions | None = None,
           trusted: Sequence[Path] = (), arena: ArenaOptions | None = None,
           rows: int = 0, fetch_urls: bool = False, grpc_port: int = 0,
+          adapters: Sequence[NamedAdapter] = (),
           announce: Callable[[str], None] = lambda url: None) -> None:
     """Answer requests until SIGTERM or Ctrl-C; then finish what runs and return.
 
@@ -96,9 +106,11 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         rows: inputs that are embedded together; chosen by their shape unless told.
         fetch_urls: whether inputs may name what is to be fetched from public addresses.
         grpc_port: where KServe's protocol is offered by gRPC as well; 0 for nowhere.
+        adapters: low-rank changes of those models, each a model of its own to clients.
         announce: is called with the server's URL once it accepts requests.
 
     Raises:
+        RequestError: an adapter's base is not there, or has no room.
         ServeError: host, port, keys or certificate cannot be had, or a model serves nothing.
         ArtefactError: an artefact is damaged or does not run here.
     """
@@ -132,6 +144,8 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         web = make_server(page, grace=grace, tls=tls, lifespan="on" if grpc_port else "off")
         for model in models:
             server.models.load(model.path, model.name, model.version, model.weight)
+        for one in adapters:
+            server.models.attach(one.path, one.name, one.version, one.base or None, None)
         if offered:
             opened.callback(start_batches(app, offered, server.models.served))
         announce(listen(sock, scheme="https" if tls else "http"))
@@ -179,6 +193,21 @@ def one_model(argument: str) -> Named:
         return Named(Path(argument))
     name, _, version = label.partition("@")
     return Named(Path(folder), name, version or "1")
+
+
+def one_adapter(argument: str) -> NamedAdapter:
+    """Return the adapter that an argument names: `NAME[@VERSION][:BASE]=FOLDER`.
+
+    Raises:
+        ServeError: a name or the folder is missing.
+    """
+    label, _, folder = argument.partition("=")
+    label, _, base = label.partition(":")
+    name, _, version = label.partition("@")
+    if not name or not folder:
+        raise ServeError(f'--adapter "{argument}" is not NAME=FOLDER, or NAME:BASE=FOLDER where '
+                         "several models have room for adapters.")
+    return NamedAdapter(Path(folder), name, version or "1", base)
 
 
 class Answer(NamedTuple):

@@ -22,6 +22,7 @@ from jax.sharding import Sharding
 
 from ssljax.core.errors import ServeError
 from ssljax.core.tree import unflatten
+from ssljax.serve.adapters import Places, make_places, with_stacks
 from ssljax.serve.artefact import Artefact
 from ssljax.serve.fingerprint import fingerprint, ingredients
 from ssljax.serve.jobs import Job, Scored
@@ -62,15 +63,15 @@ class Device(NamedTuple):
     new_cache:   () -> an empty cache
     new_rows:    () -> idle rows, one a slot
     make_row:    (job) -> its row, before its first token
-    read:        (cache, tokens of a chunk, where it starts, pages [N]) -> (cache, logits [1, ids]
-                 after its last token); consumes the cache
+    read:        (cache, tokens of a chunk, where it starts, pages [N], place of the adapter) ->
+                 (cache, logits [1, ids] after its last token); consumes the cache
     first:       (logits, row) -> the first token
     decode:      (cache, turn, most steps) -> (cache, tokens of every step that was done); rows stop
                  at their end, and all stop when the last row has. Consumes the cache
     verify:      (cache, turn, guesses [B, G], how many of each row count [B]) -> (cache, tokens of
                  every step, guesses accepted [B]): a row's first accepted + 1 steps are its own.
                  Consumes the cache; None where the layout has no guesses
-    score:       (prompt) -> every token of the prompt after the first, judged
+    score:       (prompt, place of the adapter) -> every token of the prompt after the first, judged
     warm_up:     () -> None; compiles all but score, which few requests need: the first of a bucket
                  waits for its compilation, and so do the running streams
     """
@@ -81,20 +82,22 @@ class Device(NamedTuple):
     new_cache: Callable[[], Cache]
     new_rows: Callable[[], Rows]
     make_row: Callable[[Job], Rows]
-    read: Callable[[Cache, Sequence[int], int, np.ndarray], tuple[Cache, jax.Array]]
+    read: Callable[..., tuple[Cache, jax.Array]]
     first: Callable[[jax.Array, Rows], Scored]
     decode: Callable[[Cache, Turn, int], tuple[Cache, Steps]]
     verify: Callable[[Cache, Turn, np.ndarray, np.ndarray], tuple[Cache, Steps, np.ndarray]] | None
-    score: Callable[[Sequence[int]], list[Scored]]
+    score: Callable[..., list[Scored]]
     warm_up: Callable[[], None]
 
 
-def make_device(artefact: Artefact, *, slots: int, **options: Any) -> Device:
+def make_device(artefact: Artefact, *, slots: int, places: Places | None = None,
+                **options: Any) -> Device:
     """Return the device functions of a decoder.
 
     Args:
         artefact: from load_artefact.
         slots: requests that decode together.
+        places: of adapters; empty ones unless told.
         options: of make_layout.
 
     Raises:
@@ -105,7 +108,8 @@ def make_device(artefact: Artefact, *, slots: int, **options: Any) -> Device:
                          "complete. `ssljax serve` and `ssljax generate` take decoders.")
     context, ids = artefact.manifest["max_context"], artefact.tokenizer.vocab_size
     layout = make_layout(slots, context, **options)
-    weights, functions = artefact.weights, artefact.functions
+    weights, places = artefact.weights, places or make_places(artefact)
+    functions = {name: with_stacks(function) for name, function in artefact.functions.items()}
     spec = cache_spec(artefact)
     read = jax.jit(read_program(functions["prefill"], ids), donate_argnums=1)
     first = jax.jit(draw)            # apart from prefill, which is compiled for every bucket
@@ -118,26 +122,27 @@ def make_device(artefact: Artefact, *, slots: int, **options: Any) -> Device:
     def new_cache() -> Cache:
         return jax.tree.map(lambda leaf: zeros(leaf, layout, sharding), spec, is_leaf=is_spec)
 
-    def run_read(cache: Cache, tokens: Sequence[int], start: int,
-                 table: np.ndarray) -> tuple[Cache, jax.Array]:
-        return read(weights, cache, padded(tokens, layout.buckets), np.full(1, start, np.int32),
-                    np.full(1, len(tokens) - 1, np.int32), table[None])
+    def run_read(cache: Cache, tokens: Sequence[int], start: int, table: np.ndarray,
+                 place: int = 0) -> tuple[Cache, jax.Array]:
+        return read((weights, places.stacks()), cache, padded(tokens, layout.buckets), one(start),
+                    one(len(tokens) - 1), table[None], one(place))
 
     def run_first(logits: jax.Array, row: Rows) -> Scored:
         return to_host(first(logits, row), row.report)[0]
 
     def run_decode(cache: Cache, turn: Turn, steps: int) -> tuple[Cache, Steps]:
-        cache, done, drawn = decode(weights, cache, *turn, np.int32(steps))
+        cache, done, drawn = decode((weights, places.stacks()), cache, *turn, np.int32(steps))
         return cache, each_step(drawn, int(done), turn.rows.report)
 
     def run_verify(cache: Cache, turn: Turn, guesses: np.ndarray,
                    guessed: np.ndarray) -> tuple[Cache, Steps, np.ndarray]:
-        cache, found = verify(weights, cache, turn.rows, turn.table, turn.left, guesses, guessed)
+        cache, found = verify((weights, places.stacks()), cache, turn.rows, turn.table, turn.left,
+                              guesses, guessed)
         accepted = np.asarray(found.accepted)
         return cache, each_step(found.drawn, int(accepted.max()) + 1, turn.rows.report), accepted
 
-    def run_score(prompt: Sequence[int]) -> list[Scored]:
-        drawn = score(weights, padded(prompt, powers(context)))
+    def run_score(prompt: Sequence[int], place: int = 0) -> list[Scored]:
+        drawn = score((weights, places.stacks()), padded(prompt, powers(context)), one(place))
         return to_host(drawn, [True] * (len(prompt) - 1))
 
     def warm_up() -> None:
@@ -192,6 +197,11 @@ def zeros(spec: dict[str, Any], layout: Layout, sharding: Sharding) -> jax.Array
     """
     sizes = {"m": layout.pages + 1, "p": layout.page}
     return jnp.zeros([sizes.get(n, n) for n in spec["shape"]], spec["dtype"], device=sharding)
+
+
+def one(value: int) -> np.ndarray:
+    """Return an int32 of one row."""
+    return np.full(1, value, np.int32)
 
 
 def padded(tokens: Sequence[int], buckets: Sequence[int]) -> np.ndarray:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from ssljax.core.errors import RequestError, ServeError
+from ssljax.serve.adapters import PREFIX, Places, make_places
 from ssljax.serve.artefact import Artefact, platform
 
 SMALLEST_BUCKET = 32     # tokens; a shorter text costs about as much, and each bucket a compile
@@ -61,7 +62,8 @@ class Encoder(NamedTuple):
     warm_up: Callable[[], None]
 
 
-def make_encoder(artefact: Artefact, *, rows: int = 0, adaptive: bool = False) -> Encoder:
+def make_encoder(artefact: Artefact, *, rows: int = 0, adaptive: bool = False,
+                 places: Places | None = None) -> Encoder:
     """Return the encoder of an artefact.
 
     Args:
@@ -69,6 +71,7 @@ def make_encoder(artefact: Artefact, *, rows: int = 0, adaptive: bool = False) -
         rows: of every batch; chosen by shape and platform unless told. Numbers depend on it.
         adaptive: run a short batch at the next power of two of its rows: sooner, but then the last
             bits of an answer depend on its company.
+        places: of adapters; empty ones unless told.
 
     Raises:
         ServeError: the artefact has none of FUNCTIONS.
@@ -79,11 +82,14 @@ def make_encoder(artefact: Artefact, *, rows: int = 0, adaptive: bool = False) -
                          f"{', '.join(artefact.functions)}. `ssljax export` writes one for every "
                          "encoder and language model: export the run again.")
     programs = {name: jax.jit(artefact.functions[name]) for name in functions}
+    places = places or make_places(artefact)
 
     def run(bucket: Hashable, parts: Sequence[Part]) -> list[np.ndarray]:
         most = rows_of(bucket)
         size = min(most, 1 << (len(parts) - 1).bit_length()) if adaptive else most
         batch = stacked([part.inputs for part in parts], size)
+        stacks = places.stacks()
+        batch |= {} if stacks is None else {"adapters": stacks}
         outputs = programs[bucket[0]](artefact.weights, batch)
         [answers] = jax.device_get(jax.tree.leaves(outputs))
         return [np.asarray(row[:part.keep or None], np.float32)
@@ -100,6 +106,11 @@ def make_encoder(artefact: Artefact, *, rows: int = 0, adaptive: bool = False) -
 
     parts = text_parts(artefact) if artefact.tokenizer else partial(media_parts, artefact)
     return Encoder(functions, parts, rows_of, run, warm_up)
+
+
+def at_place(part: Part, place: int) -> Part:
+    """Return a row of the adapter at `place`."""
+    return part._replace(inputs={**part.inputs, "adapter": np.asarray(place, np.int32)})
 
 
 def default_rows(tokens: int, where: str) -> int:
@@ -159,8 +170,10 @@ def text_parts(artefact: Artefact) -> Callable[[str, np.ndarray], tuple[Part, ..
         length = next(n for n in buckets(context) if n >= len(tokens))
         padded = np.zeros(length, np.int32)
         padded[:len(tokens)] = tokens
-        inputs = {"tokens": padded, "last": np.asarray(len(tokens) - 1, np.int32)}
-        read = artefact.manifest["functions"][function]["inputs"]
+        inputs = {"tokens": padded, "last": np.asarray(len(tokens) - 1, np.int32),
+                  "adapter": np.zeros((), np.int32)}
+        read = [name for name in artefact.manifest["functions"][function]["inputs"]
+                if not name.startswith(PREFIX)]
         return Part((function, length), {name: inputs[name] for name in read},
                     float(len(tokens)), len(tokens) if function == "sequence" else 0)
 

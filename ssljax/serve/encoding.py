@@ -12,9 +12,10 @@ import jax
 import numpy as np
 
 from ssljax.core.errors import RequestError
+from ssljax.serve.adapters import Places
 from ssljax.serve.artefact import Artefact
 from ssljax.serve.batching import PATIENCE, Batching, Figures, LateError
-from ssljax.serve.encoder import Encoder, Part, joined, make_encoder
+from ssljax.serve.encoder import Encoder, Part, at_place, joined, make_encoder
 from ssljax.serve.engine import StoppedError
 from ssljax.serve.scheduler import QueueFullError
 
@@ -29,8 +30,8 @@ class Encoding(NamedTuple):
 
     functions: of encoder.FUNCTIONS
     fingerprint: of all that decides the numbers: artefact, rows of batches, device and jax
-    encode:    (function, examples, caller="", patience=PATIENCE) -> awaitable list of float32 [D],
-               or [T, D] of sequence.
+    encode:    (function, examples, caller="", patience=PATIENCE, place=0) -> awaitable list of
+               float32 [D], or [T, D] of sequence; `place` of an adapter.
                RequestError: no room (429), stopped or too late (503), does not fit the model (400)
     load:      rows that wait and run
     close:     stop the thread
@@ -44,7 +45,7 @@ class Encoding(NamedTuple):
 
 
 def start_encoding(artefact: Artefact, *, rows: int = 0, adaptive: bool = False,
-                   wait: float = WAIT, limit: int = LIMIT,
+                   wait: float = WAIT, limit: int = LIMIT, places: Places | None = None,
                    report: Callable[[int, int, float], None] = lambda filled, of, seconds: None
                    ) -> Encoding:
     """Start the thread that serves an artefact's embed, sequence and classify.
@@ -56,18 +57,21 @@ def start_encoding(artefact: Artefact, *, rows: int = 0, adaptive: bool = False,
             the same bits in any company.
         wait: seconds that a row waits for company.
         limit: rows that may wait.
+        places: of adapters; empty ones unless told.
         report: told after each batch how many rows it had, of how many, and the seconds it took.
 
     Raises:
         ServeError: it has none.
     """
-    encoder = make_encoder(artefact, rows=rows, adaptive=adaptive)
+    encoder = make_encoder(artefact, rows=rows, adaptive=adaptive, places=places)
     encoder.warm_up()
     batching = Batching(encoder.run, rows=encoder.rows, wait=wait, limit=limit, report=report)
 
     async def encode(function: str, examples: Sequence[np.ndarray], *, caller: str = "",
-                     patience: float = PATIENCE) -> list[np.ndarray]:
+                     patience: float = PATIENCE, place: int = 0) -> list[np.ndarray]:
         parts = parts_of(encoder, function, examples)
+        if place:
+            parts = [tuple(at_place(part, place) for part in several) for several in parts]
         answers = await run_parts(batching, [p for several in parts for p in several],
                                   caller=caller, patience=patience)
         given = iter(answers)

@@ -146,7 +146,8 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int, tokens: fl
         return joined
 
     def take(job: Job) -> Held | None:
-        return pages.take(prefix_keys(job.prompt, layout.chunk, device.fingerprint),
+        root = device.fingerprint + job.adapter.digest
+        return pages.take(prefix_keys(job.prompt, layout.chunk, root),
                           pages_of(len(job.prompt) + job.max_tokens, layout))
 
     def keep(stream: Stream, chunk: int) -> None:

@@ -28,6 +28,16 @@ class Sampling(NamedTuple):
     bias: tuple[tuple[int, float], ...] = ()
 
 
+class Adapted(NamedTuple):
+    """The adapter that a row has: its place in the stacks, and the hash of its numbers.
+
+    Place 0 and no hash are of rows without one.
+    """
+
+    place: int = 0
+    digest: str = ""
+
+
 class Job(NamedTuple):
     """One text to generate.
 
@@ -43,6 +53,7 @@ class Job(NamedTuple):
     grammar:    what the text must be, as `structured.grammar_of` returns it; None for anything
     caller:     whose request it is, for fair shares; all without a name are one
     deadline:   time.monotonic() after which it is not worth starting; None for never
+    adapter:    which changes the model for it
     """
 
     prompt: tuple[int, ...]
@@ -57,6 +68,7 @@ class Job(NamedTuple):
     grammar: str | None = None
     caller: str = ""
     deadline: float | None = None
+    adapter: Adapted = Adapted()
 
 
 class Scored(NamedTuple):

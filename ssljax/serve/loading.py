@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ssljax.serve.adapters import make_places
 from ssljax.serve.artefact import Artefact, load_artefact
 from ssljax.serve.chat import turns_of
 from ssljax.serve.device import make_device
@@ -49,19 +50,20 @@ def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
     figures = (metrics or make_metrics()).of(name, version)
     adaptive = bool(sizes.get("adaptive"))
     engine, name_of_numbers, encoding = None, "", None
+    places = make_places(artefact)
     if generates(artefact):
-        device = make_device(artefact, slots=slots, **sizes)
+        device = make_device(artefact, slots=slots, places=places, **sizes)
         device.warm_up()
         name_of_numbers = device.fingerprint
         engine = start_engine(device, artefact.tokenizer, queue=queue, tokens=queue_tokens,
                               share=share, reserve=reserve, waited=figures.queue_time)
     if encodes(artefact) or engine is None:
-        encoding = start_encoding(artefact, rows=rows, adaptive=adaptive, report=lambda filled,
-                                  places, seconds: figures.batch(filled, places))
+        encoding = start_encoding(artefact, rows=rows, adaptive=adaptive, places=places, report=
+                                  lambda filled, of, seconds: figures.batch(filled, of))
         name_of_numbers = name_of_numbers or encoding.fingerprint
     turns = turns_of(artefact) if engine else None
     return Served(name, version, artefact, name_of_numbers, int(time.time()), engine,
-                  Limits(manifest.get("max_context", 0)), encoding, turns)
+                  Limits(manifest.get("max_context", 0)), encoding, turns, places)
 
 
 def generates(artefact: Artefact) -> bool:

@@ -1,4 +1,6 @@
-"""An artefact's functions joined with drawing: what the engine compiles, each called with weights.
+"""An artefact's functions joined with drawing: what the engine compiles.
+
+Each is called with weights and the stacks of adapters (adapters.with_stacks).
 
 Logits past the tokenizer's `ids` belong to rows that only pad the table: never drawn. Shapes: B
 rows, L tokens, N pages of a row, G guesses.
@@ -19,11 +21,11 @@ Cache = Any
 
 
 def read_program(function: Function, ids: int) -> Callable[..., Any]:
-    """Return (weights, cache, tokens [1, L], start [1], last [1], table) -> (cache, logits)."""
+    """Return (weights, cache, tokens [1, L], start, last, table, adapter) -> (cache, logits)."""
     def call(weights: Any, cache: Cache, tokens: jax.Array, start: jax.Array, last: jax.Array,
-             table: jax.Array) -> tuple[Cache, jax.Array]:
+             table: jax.Array, adapter: jax.Array) -> tuple[Cache, jax.Array]:
         out = function(weights, {"tokens": tokens, "start": start, "last": last, "table": table,
-                                 "cache": cache})
+                                 "cache": cache, "adapter": adapter})
         return out["cache"], out["logits"][:, :ids]
 
     return call
@@ -46,7 +48,8 @@ def decode_program(function: Function, ids: int, most: int) -> Callable[..., Any
             live = left > 0                   # others write to page 0
             out = function(weights, {
                 "token": rows.token, "position": jnp.where(live, rows.position, 0),
-                "table": jnp.where(live[:, None], table, 0), "cache": cache})
+                "table": jnp.where(live[:, None], table, 0), "cache": cache,
+                "adapter": rows.adapter})
             new = draw(out["logits"][:, :ids], rows)
             ended = jnp.any(new.token[:, None] == ends, axis=1)
             drawn = jax.tree.map(lambda all, one: all.at[done].set(one), drawn, new)
@@ -76,16 +79,18 @@ def verify_program(function: Function, ids: int) -> Callable[..., Any]:
         out = function(weights, {
             "tokens": jnp.concatenate([rows.token[:, None], guesses], axis=1),
             "start": jnp.where(live, rows.position, 0),
-            "table": jnp.where(live[:, None], table, 0), "cache": cache})
+            "table": jnp.where(live[:, None], table, 0), "cache": cache,
+            "adapter": rows.adapter})
         return out["cache"], agree(out["logits"][:, :, :ids], guesses, guessed, rows)
 
     return call
 
 
 def score_program(function: Function, ids: int) -> Callable[..., Any]:
-    """Return (weights, tokens [1, L]) -> drawn [L - 1]: each token but the first, judged."""
-    def call(weights: Any, tokens: jax.Array) -> Drawn:
-        logits = function(weights, {"tokens": tokens})["logits"][0, :-1, :ids]
+    """Return (weights, tokens [1, L], adapter [1]) -> drawn [L - 1]: all but the first, judged."""
+    def call(weights: Any, tokens: jax.Array, adapter: jax.Array) -> Drawn:
+        out = function(weights, {"tokens": tokens, "adapter": adapter})
+        logits = out["logits"][0, :-1, :ids]
         return judge(logits, tokens[0, 1:], jnp.ones(1, bool))
 
     return call

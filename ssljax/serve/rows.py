@@ -38,6 +38,7 @@ class Rows(NamedTuple):
     allowed:       u32 [B, W], bit i % 32 of word i // 32 says whether token i may come
     seed:          u32 [B]
     report:        bool [B], whether alternatives are wanted
+    adapter:       i32 [B], place of its adapter, 0 for none
     """
 
     token: np.ndarray
@@ -58,6 +59,7 @@ class Rows(NamedTuple):
     allowed: np.ndarray
     seed: np.ndarray
     report: np.ndarray
+    adapter: np.ndarray
 
 
 def idle_rows(rows: int, *, vocab: int, context: int) -> Rows:
@@ -77,7 +79,7 @@ def idle_rows(rows: int, *, vocab: int, context: int) -> Rows:
         presence=real(), frequency=real(), repetition=real(1),
         bias_ids=full(UNUSED, np.int32, BIASES), bias=full(0, np.float32, BIASES),
         constrained=full(0, bool), allowed=full(0, np.uint32, -(-vocab // 32)),
-        seed=full(0, np.uint32), report=full(0, bool))
+        seed=full(0, np.uint32), report=full(0, bool), adapter=whole())
 
 
 def make_row(job: Job, *, vocab: int, context: int) -> Rows:
@@ -93,6 +95,7 @@ def make_row(job: Job, *, vocab: int, context: int) -> Rows:
     for name, value in settings.items():
         getattr(row, name)[0] = value
     row.report[0] = job.logprobs is not None
+    row.adapter[0] = job.adapter.place
     return row
 
 

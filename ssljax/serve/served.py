@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ssljax.serve.adapters import Places
 from ssljax.serve.artefact import Artefact
 from ssljax.serve.caller import Caller
 from ssljax.serve.chat import Turns
@@ -20,6 +21,15 @@ from ssljax.serve.inputs import Fetch, refuse_urls
 from ssljax.serve.jobs_folder import Jobs
 from ssljax.serve.keys import Keys
 from ssljax.serve.metrics import Metrics
+
+
+class Parent(NamedTuple):
+    """Whose weights an adapter changes: the base's name and version; its own folder and rank."""
+
+    name: str
+    version: str
+    folder: Path
+    rank: int
 
 
 class Served(NamedTuple):
@@ -34,6 +44,8 @@ class Served(NamedTuple):
     limits:      what a request may ask of it
     encoding:    embeds and classifies, in batches with other requests; None where it cannot
     turns:       how it is talked to; None where it was not taught to converse
+    places:      of adapters that change it, or for rows like its own
+    parent:      of an adapter; None of models of their own
     """
 
     name: str
@@ -45,6 +57,8 @@ class Served(NamedTuple):
     limits: Limits
     encoding: Encoding | None = None
     turns: Turns | None = None
+    places: Places | None = None
+    parent: Parent | None = None
 
 
 class Call(NamedTuple):
@@ -71,6 +85,8 @@ class Switchboard(NamedTuple):
 
     find:     as Server's
     served:   () -> every version that is loaded
+    attach:   (adapter's folder, name, version, base's name or None, weight or None) -> Served; as
+              load, of an adapter on a version that is loaded
     load:     (artefact's folder, name, version, weight or None) -> Served; takes seconds: call it
               in a thread. Without a weight the first version of a name gets all, later ones none
     unload:   (name, version, seconds) -> calls that were cut off: new ones go elsewhere at once,
@@ -85,6 +101,7 @@ class Switchboard(NamedTuple):
 
     find: Callable[[str | None, Call], Served]
     served: Callable[[], tuple[Served, ...]]
+    attach: Callable[[Path, str, str, str | None, float | None], Served]
     load: Callable[[Path, str, str, float | None], Served]
     unload: Callable[[str, str, float], Awaitable[int]]
     split: Callable[[str, Mapping[str, float]], None]

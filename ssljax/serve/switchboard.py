@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ssljax.core.errors import RequestError
 from ssljax.serve import traffic as shares
+from ssljax.serve.adapted import load_adapter
 from ssljax.serve.checks import show
 from ssljax.serve.loading import close_served
 from ssljax.serve.metrics import Metrics
@@ -63,23 +64,37 @@ def make_switchboard(load: Load, metrics: Metrics) -> Switchboard:
             held[identity] -= 1
 
     def add(path: Path, name: str, version: str, weight: float | None) -> Served:
+        served = enter((name, version), weight, lambda: load(path, name, version))
+        metrics.watch(served.name, served.version, (served.engine or served.encoding).load)
+        return served
+
+    def attach(folder: Path, name: str, version: str, base: str | None,
+               weight: float | None) -> Served:
+        with lock:
+            parent = base_of(table, base)
+        return enter((name, version), weight, lambda: load_adapter(folder, name, version, parent))
+
+    def enter(wanted: Id, weight: float | None, make: Callable[[], Served]) -> Served:
         nonlocal table
-        wanted = (name, version)
+        name, version = wanted
         with lock:
             if wanted in table.served or wanted in loading:
                 raise RequestError(f"{name}@{version} is loaded already; unload it first, or "
                                    "choose another version.", status=409, param="version")
             loading.add(wanted)
         try:
-            served = load(path, name, version)
+            served = make()
         finally:
             with lock:
                 loading.discard(wanted)
         with lock:
-            table = with_version(table, served, weight)
-            held[served.name, served.version] = 0
-        metrics.watch(served.name, served.version, (served.engine or served.encoding).load)
-        return served
+            if served.parent is None or served.parent[:2] in table.served:
+                table = with_version(table, served, weight)
+                held[served.name, served.version] = 0
+                return served
+        close_served(served)
+        raise RequestError(f"{served.parent.name}@{served.parent.version} was unloaded meanwhile.",
+                           status=409, param="base")
 
     async def unload(name: str, version: str, seconds: float) -> int:
         nonlocal table
@@ -87,12 +102,14 @@ def make_switchboard(load: Load, metrics: Metrics) -> Switchboard:
             served = table.served.get((name, version))
             if served is None:
                 raise unknown(table, f"{name}@{version}")
+            check_childless(table, served)
             table = without_version(table, served)
         end = time.monotonic() + seconds
         while held[name, version] and time.monotonic() < end:
             await asyncio.sleep(POLL)
         left = held[name, version]
-        metrics.forget(name, version)
+        if served.parent is None:                    # queue and slots are the base's
+            metrics.forget(name, version)
         await asyncio.to_thread(close_served, served)
         return left
 
@@ -117,11 +134,11 @@ def make_switchboard(load: Load, metrics: Metrics) -> Switchboard:
                 table = table._replace(shadows={**table.shadows, name: fresh})
 
     def close() -> None:
-        for served in table.served.values():
-            close_served(served)
+        for served in sorted(table.served.values(), key=lambda one: one.parent is None):
+            close_served(served)                     # adapters before their bases
 
     return Switchboard(
-        find, lambda: tuple(table.served.values()), add, unload,
+        find, lambda: tuple(table.served.values()), attach, add, unload,
         lambda name, weights: change(name, lambda traffic: shares.split(traffic, weights)),
         lambda name: change(name, shares.rollback), mirror, lambda: status(table, held),
         lambda: [{"name": name, "version": table.traffic[name].shadow, **shadow.report()}
@@ -182,8 +199,44 @@ def status(table: Table, held: Mapping[Id, int]) -> list[dict[str, Any]]:
              "weight": table.traffic[one.name].weights[one.version],
              "shadow_share": table.traffic[one.name].share
              if table.traffic[one.name].shadow == one.version else 0.0,
-             "artefact": str(one.artefact.path), "fingerprint": one.fingerprint}
+             "artefact": str(one.artefact.path), "fingerprint": one.fingerprint,
+             "base": one.parent and f"{one.parent.name}@{one.parent.version}",
+             "adapter": one.parent and str(one.parent.folder)}
             for identity, one in table.served.items()]
+
+
+def base_of(table: Table, name: str | None) -> Served:
+    """Return the version that adapters are put on: NAME, NAME@VERSION, or the only one with room.
+
+    Raises:
+        RequestError: it is not there (404), has no room for adapters, or there are several.
+    """
+    bases = [one for one in table.served.values() if one.parent is None and (
+        name in (one.name, f"{one.name}@{one.version}") if name is not None else has_room(one))]
+    if not bases and name is not None:
+        raise unknown(table, name)
+    if len({one.name for one in bases}) > 1:
+        raise RequestError(f"{len(bases)} models have room for adapters; say which is the base.",
+                           param="base")
+    if not bases or not has_room(bases[-1]):
+        raise RequestError(f"{show(name) if name else 'No model here'} has no room for adapters; "
+                           "export it with --adapters N --adapter-rank R.", param="base",
+                           code="no_room")
+    return bases[-1]                                 # the newest version
+
+
+def has_room(served: Served) -> bool:
+    """Say whether a version was exported with places for adapters."""
+    return served.places is not None and served.places.count > 0
+
+
+def check_childless(table: Table, base: Served) -> None:
+    """Raise RequestError where adapters are loaded that change `base`."""
+    names = [f"{one.name}@{one.version}" for one in table.served.values()
+             if one.parent is not None and one.parent[:2] == (base.name, base.version)]
+    if names:
+        raise RequestError(f"{base.name}@{base.version} is the base of {', '.join(names)}; unload "
+                           "them first.", status=409, param="name", code="has_adapters")
 
 
 def unknown(table: Table, name: Any) -> RequestError:

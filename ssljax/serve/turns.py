@@ -53,7 +53,8 @@ def read_next(device: Device, tokenizer: Tokenizer, state: State, desk: Desk) ->
         if not (place.opened or opened(device, tokenizer, place)):
             return state
         number, (start, stop) = next(place.unread)
-        cache, logits = device.read(state.cache, prompt[start:stop], start, table_of(device, place))
+        cache, logits = device.read(state.cache, prompt[start:stop], start, table_of(device, place),
+                                    stream.job.adapter.place)
         state = state._replace(cache=cache)
         if stop < len(prompt):
             logits.block_until_ready()       # or the pause of the others would be several chunks
@@ -72,7 +73,8 @@ def read_next(device: Device, tokenizer: Tokenizer, state: State, desk: Desk) ->
 def opened(device: Device, tokenizer: Tokenizer, place: Seat) -> bool:
     """Deliver what precedes the first token; say whether more is to come."""
     job = place.stream.job
-    judged = device.score(job.prompt) if job.echo and job.logprobs is not None else ()
+    judged = (device.score(job.prompt, job.adapter.place)
+              if job.echo and job.logprobs is not None else ())
     first = opening(job, tokenizer, judged)
     place.opened = True
     return not (first.text or first.scored or first.finish) or place.stream.send(first)

@@ -50,6 +50,16 @@ ADMIN: dict[str, dict[str, Operation]] = {
     "/admin/models/unload": {"post": operation(
         "unload", "Unload a version once its calls have ended.", ANYTHING,
         body=fields({"name": NAME, "version": VERSION, "seconds": number(0)}, "name", "version"))},
+    "/admin/adapters": {"get": operation("adminAdapters", "Every adapter.", STATES)},
+    "/admin/adapters/load": {"post": operation(
+        "loadAdapter", "Load an adapter on a model that runs.",
+        answer({"name": text(), "version": text(), "fingerprint": text(), "base": text()}),
+        body=fields({"adapter": text("Its folder on the server."), "name": NAME,
+                     "version": VERSION, "base": text("Name of the model that it changes."),
+                     "weight": number(0)}, "adapter", "name"))},
+    "/admin/adapters/unload": {"post": operation(
+        "unloadAdapter", "Unload an adapter once its calls have ended.", ANYTHING,
+        body=fields({"name": NAME, "version": VERSION, "seconds": number(0)}, "name"))},
     "/admin/traffic": {"post": operation(
         "traffic", "Share a model's traffic among its versions.", STATES,
         body=fields({"name": NAME, "weights": {"type": "object",

@@ -181,7 +181,7 @@ SCHEMAS: dict[str, Schema] = {
     "DetokenizeRequest": fields({"model": MODEL, "tokens": several(ID)}),
     "Text": answer({"prompt": text()}),
     "Model": answer({"id": text(), "object": text(enum=["model"]), "created": whole(),
-                     "owned_by": text()}),
+                     "owned_by": text(), "parent": nullable(text("Of an adapter: its base."))}),
     "Models": answer({"object": text(enum=["list"]), "data": several(ref("Model"))}),
     "Status": answer({"status": text()}),
     "Anything": {"type": "object", "additionalProperties": True},

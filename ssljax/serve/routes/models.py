@@ -41,10 +41,14 @@ def listing(server: Server, call: Call) -> list[dict[str, object]]:
 
 
 def describe(one: Served, name: str) -> dict[str, object]:
-    """Return OpenAI's model object, with what the model is and how much it reads."""
+    """Return OpenAI's model object, with what the model is and how much it reads.
+
+    An adapter's `parent` is its base, the field's name as vLLM has it.
+    """
     manifest = one.artefact.manifest
     return {"id": name, "object": "model", "created": one.created, "owned_by": "ssljax",
             "max_model_len": one.limits.context, "version": one.version, "kind": manifest["kind"],
             "inputs": (["text"] if one.artefact.tokenizer
                        else list(manifest.get("preprocessing", ()))),
-            "system_fingerprint": one.fingerprint}
+            "system_fingerprint": one.fingerprint,
+            "parent": one.parent and one.parent.name}
