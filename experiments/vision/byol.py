@@ -27,6 +27,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         cifar10=dict(name="lars", lr=1.0, weight_decay=1e-5, trust=0.02, clip=True, warmup=0.01),
         imagenet=dict(name="lars", lr=0.3, weight_decay=1e-6, warmup=10 / 300))
     if arg == "cpu":
-        # The target has no negatives to keep its scale: what decays in few steps is not won back.
+        # By trial: k-NN and linear probe .386 and .433 after 14 epochs.
         c.optim.weight_decay = 0.01
     return c
