@@ -3,7 +3,6 @@
 The event loop's side of encoder.py and batching.py: awaited, cancelled when the client leaves.
 """
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from ssljax.serve.artefact import Artefact
 from ssljax.serve.batching import PATIENCE, Batching, Figures, LateError
 from ssljax.serve.encoder import Encoder, Part, at_place, joined, make_encoder
 from ssljax.serve.engine import StoppedError
+from ssljax.serve.exchange import make_mailbox
 from ssljax.serve.scheduler import QueueFullError
 
 WAIT = 0.002             # seconds for company; the program itself takes longer
@@ -115,10 +115,10 @@ async def run_parts(batching: Batching, parts: Sequence[Part], *, caller: str,
     if len(parts) > batching.limit:
         raise RequestError(f"The inputs make {len(parts)} rows, windows of long texts counted; at "
                            f"most {batching.limit} in one request.", status=413, param="input")
-    loop, arrived = asyncio.get_running_loop(), asyncio.Queue()
+    put, take = make_mailbox()
 
     def deliver(at: int, answer: Any) -> None:
-        loop.call_soon_threadsafe(arrived.put_nowait, (at, answer))
+        put((at, answer))
 
     try:
         cancel = batching.submit([(part.bucket, part) for part in parts], deliver, caller=caller,
@@ -127,13 +127,14 @@ async def run_parts(batching: Batching, parts: Sequence[Part], *, caller: str,
         raise RequestError(str(err), status=429, code="queue_full", retry_after=1.0) from err
     except StoppedError as err:
         raise RequestError(str(err), status=503, retry_after=1.0) from err
-    answers: list[Any] = [None] * len(parts)
+    answers: dict[int, Any] = {}
     try:
-        for _ in parts:
-            at, answers[at] = await arrived.get()
-            if isinstance(answers[at], Exception):
-                raise refused(answers[at]) from answers[at]
-        return answers
+        while len(answers) < len(parts):
+            for at, answer in await take():
+                if isinstance(answer, Exception):
+                    raise refused(answer) from answer
+                answers[at] = answer
+        return [answers[at] for at in range(len(parts))]
     finally:
         cancel()
 
