@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from ssljax.serve.engine import StoppedError
-from ssljax.serve.scheduler import QueueFullError
+from ssljax.serve.scheduler import LONGEST_RETRY, QueueFullError, ShareFullError
 
 Bucket = Hashable
 Cancel = Callable[[], None]
@@ -25,6 +25,7 @@ Deliver = Callable[[int, Any], None]     # (which row, its answer or an exceptio
 
 
 PATIENCE = 60.0                          # seconds
+PACE_BATCHES = 8                         # over which the pace is averaged
 
 
 class LateError(Exception):
@@ -106,20 +107,22 @@ class Batching:
         rows: bucket -> rows of a batch, at most.
         wait: seconds that a row waits for company.
         limit: rows that may wait.
+        share: fraction of them that one caller may have waiting.
         report: told after each batch how many rows it had, of how many, and the seconds it took.
         clock: seconds, never going back.
     """
 
     def __init__(self, run: Callable[[Bucket, list[Any]], Sequence[Any]], *,
-                 rows: Callable[[Bucket], int], wait: float, limit: int,
+                 rows: Callable[[Bucket], int], wait: float, limit: int, share: float = 1.0,
                  report: Callable[[int, int, float], None] = lambda filled, of, seconds: None,
                  clock: Callable[[], float] = time.monotonic):
         self.run, self.rows, self.wait, self.limit = run, rows, wait, limit
-        self.report, self.clock = report, clock
+        self.share, self.report, self.clock = share, report, clock
         self.changed, self.numbers = threading.Condition(), itertools.count()
         self.waiting: tuple[Item, ...] = ()
         self.contents: dict[int, tuple[Any, Callable[[Any], None]]] = {}
         self.stopping, self.busy, self.slots = False, 0, 1
+        self.pace = 0.0                  # seconds a row lately
         self.thread = threading.Thread(target=self.serve, name="ssljax-batching", daemon=True)
         self.thread.start()
 
@@ -134,16 +137,15 @@ class Batching:
             patience: seconds after which nobody wants an answer any more.
 
         Raises:
-            QueueFullError: there is no room for all.
+            ShareFullError: the caller has no room for all.
+            QueueFullError: nobody has.
             StoppedError: the batcher was closed.
         """
         now = self.clock()
         with self.changed:
             if self.stopping:
                 raise StoppedError("The encoder has stopped.")
-            if len(self.waiting) + len(given) > self.limit:
-                raise QueueFullError(f"{len(self.waiting)} inputs wait and {len(given)} more "
-                                     f"do not fit in {self.limit} places. Try again later.")
+            self.check_room(len(given), caller)
             items = [Item(next(self.numbers), bucket, caller, now + self.wait, now + patience)
                      for bucket, _ in given]
             for at, (item, (_, content)) in enumerate(zip(items, given, strict=True)):
@@ -151,6 +153,17 @@ class Batching:
             self.waiting += tuple(items)
             self.changed.notify()
         return lambda: self.forget({item.number for item in items})
+
+    def check_room(self, more: int, caller: str) -> None:
+        """Raise QueueFullError, or ShareFullError, where so many rows more have no room."""
+        mine = sum(item.caller == caller for item in self.waiting)
+        for waiting, room, error in ((mine, int(self.limit * self.share), ShareFullError),
+                                     (len(self.waiting), self.limit, QueueFullError)):
+            if waiting + more > room:
+                left = min(max(1.0, self.pace * (waiting + more - room)), LONGEST_RETRY)
+                whose = " of one key" if room < self.limit else ""
+                raise error(f"{waiting} inputs wait and {more} more do not fit in {room} places"
+                            f"{whose}. Try again in {left:.0f} s.", left)
 
     def forget(self, gone: set[int]) -> None:
         """Drop rows that still wait."""
@@ -208,7 +221,9 @@ class Batching:
             answers = [err] * len(batch)
         for item, answer in zip(batch, answers, strict=True):
             self.answer(item, answer)
-        self.report(self.busy, self.slots, self.clock() - start)
+        seconds = self.clock() - start
+        self.pace += (seconds / len(batch) - self.pace) / PACE_BATCHES
+        self.report(self.busy, self.slots, seconds)
         self.busy = 0
 
     def answer(self, item: Item, answer: Any) -> None:

@@ -16,7 +16,7 @@ from ssljax.serve.artefact import Artefact
 from ssljax.serve.batching import PATIENCE, Batching, Figures, LateError
 from ssljax.serve.encoder import Encoder, Part, at_place, joined, make_encoder
 from ssljax.serve.engine import StoppedError
-from ssljax.serve.exchange import make_mailbox
+from ssljax.serve.exchange import make_mailbox, no_room
 from ssljax.serve.scheduler import QueueFullError
 
 WAIT = 0.002             # seconds for company; the program itself takes longer
@@ -32,7 +32,8 @@ class Encoding(NamedTuple):
     fingerprint: of all that decides the numbers: artefact, rows of batches, device and jax
     encode:    (function, examples, caller="", patience=PATIENCE, place=0) -> awaitable list of
                float32 [D], or [T, D] of sequence; `place` of an adapter.
-               RequestError: no room (429), stopped or too late (503), does not fit the model (400)
+               RequestError: the caller's places are full (429), all are, stopped or too late (503),
+               does not fit the model (400)
     load:      rows that wait and run
     close:     stop the thread
     """
@@ -45,7 +46,8 @@ class Encoding(NamedTuple):
 
 
 def start_encoding(artefact: Artefact, *, rows: int = 0, adaptive: bool = False,
-                   wait: float = WAIT, limit: int = LIMIT, places: Places | None = None,
+                   wait: float = WAIT, limit: int = LIMIT, share: float = 1.0,
+                   places: Places | None = None,
                    report: Callable[[int, int, float], None] = lambda filled, of, seconds: None
                    ) -> Encoding:
     """Start the thread that serves an artefact's embed, sequence and classify.
@@ -57,6 +59,7 @@ def start_encoding(artefact: Artefact, *, rows: int = 0, adaptive: bool = False,
             the same bits in any company.
         wait: seconds that a row waits for company.
         limit: rows that may wait.
+        share: fraction of them that one caller may have waiting.
         places: of adapters; empty ones unless told.
         report: told after each batch how many rows it had, of how many, and the seconds it took.
 
@@ -65,7 +68,8 @@ def start_encoding(artefact: Artefact, *, rows: int = 0, adaptive: bool = False,
     """
     encoder = make_encoder(artefact, rows=rows, adaptive=adaptive, places=places)
     encoder.warm_up()
-    batching = Batching(encoder.run, rows=encoder.rows, wait=wait, limit=limit, report=report)
+    batching = Batching(encoder.run, rows=encoder.rows, wait=wait, limit=limit, share=share,
+                        report=report)
 
     async def encode(function: str, examples: Sequence[np.ndarray], *, caller: str = "",
                      patience: float = PATIENCE, place: int = 0) -> list[np.ndarray]:
@@ -110,7 +114,7 @@ async def run_parts(batching: Batching, parts: Sequence[Part], *, caller: str,
     """Return the answers of all parts; nothing of theirs stays queued however it ends.
 
     Raises:
-        RequestError: too many (413); no room (429); stopped, late, or the device failed (503).
+        RequestError: too many (413); no room (429, 503); stopped, late, or the device failed (503).
     """
     if len(parts) > batching.limit:
         raise RequestError(f"The inputs make {len(parts)} rows, windows of long texts counted; at "
@@ -124,7 +128,7 @@ async def run_parts(batching: Batching, parts: Sequence[Part], *, caller: str,
         cancel = batching.submit([(part.bucket, part) for part in parts], deliver, caller=caller,
                                  patience=patience)
     except QueueFullError as err:
-        raise RequestError(str(err), status=429, code="queue_full", retry_after=1.0) from err
+        raise no_room(err) from err
     except StoppedError as err:
         raise RequestError(str(err), status=503, retry_after=1.0) from err
     answers: dict[int, Any] = {}

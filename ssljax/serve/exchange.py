@@ -89,11 +89,16 @@ def submit(engine: Engine, asked: Completion,
     try:
         return engine.submit([(job, receiver(i)) for i, job in enumerate(asked.jobs)])
     except QueueFullError as err:
-        mine = isinstance(err, ShareFullError)
-        raise RequestError(str(err), status=429 if mine else 503, retry_after=err.retry,
-                           code="queue_full" if mine else "server_full") from err
+        raise no_room(err) from err
     except StoppedError as err:
         raise RequestError(str(err), status=503, retry_after=1) from err
+
+
+def no_room(err: QueueFullError) -> RequestError:
+    """Return what a client is told whose share of the queue is full (429), or all of it (503)."""
+    mine = isinstance(err, ShareFullError)
+    return RequestError(str(err), status=429 if mine else 503, retry_after=err.retry,
+                        code="queue_full" if mine else "server_full")
 
 
 async def in_order(take: Callable[[], Awaitable[Came]], left: int) -> Pieces:

@@ -58,8 +58,9 @@ def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
         engine = start_engine(device, artefact.tokenizer, queue=queue, tokens=queue_tokens,
                               share=share, reserve=reserve, waited=figures.queue_time)
     if encodes(artefact) or engine is None:
-        encoding = start_encoding(artefact, rows=rows, adaptive=adaptive, places=places, report=
-                                  lambda filled, of, seconds: figures.batch(filled, of))
+        encoding = start_encoding(artefact, rows=rows, adaptive=adaptive, places=places,
+                                  share=share, report=lambda filled, of, seconds:
+                                  figures.batch(filled, of))
         name_of_numbers = name_of_numbers or encoding.fingerprint
     turns = turns_of(artefact) if engine else None
     return Served(name, version, artefact, name_of_numbers, int(time.time()), engine,

@@ -100,7 +100,8 @@ def alphabet() -> dict[str, int]:
 def byte_table(library: Library, where: str) -> list[bytes]:
     """Return the bytes of every id; added tokens, which are boundaries and no text, have none."""
     byte_of, vocab = alphabet(), library.get_vocab(with_added_tokens=True)
-    tokens = {t: i for t, i in vocab.items() if i not in library.get_added_tokens_decoder()}
+    added = library.get_added_tokens_decoder()       # made anew at every call
+    tokens = {t: i for t, i in vocab.items() if i not in added}
     if library.normalizer or byte_of.keys() - tokens or not byte_of.keys() >= set().union(*tokens):
         raise DataError(f"{where} is not lossless: expected a byte-level vocabulary with all 256 "
                         "bytes and no normaliser. Train one with `ssljax curate`.")

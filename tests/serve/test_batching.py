@@ -8,7 +8,7 @@ import pytest
 
 from ssljax.serve.batching import Batching, Item, LateError, form, take_turns
 from ssljax.serve.engine import StoppedError
-from ssljax.serve.scheduler import QueueFullError
+from ssljax.serve.scheduler import QueueFullError, ShareFullError
 
 
 def items(*rows):
@@ -78,8 +78,9 @@ def batching():
     """Return make(run, ...); all are closed at the end."""
     made = []
 
-    def make(run, *, rows=4, wait=0.0, limit=8, report=lambda *figures: None):
-        made.append(Batching(run, rows=lambda bucket: rows, wait=wait, limit=limit, report=report))
+    def make(run, *, rows=4, wait=0.0, limit=8, report=lambda *figures: None, share=1.0):
+        made.append(Batching(run, rows=lambda bucket: rows, wait=wait, limit=limit, share=share,
+                             report=report))
         return made[-1]
 
     yield make
@@ -151,6 +152,24 @@ def test_full_queues_refuse_all_or_nothing_and_the_gone_are_forgotten(batching):
     one.submit([("b", 4)], lambda at, answer: got(7, answer))
     go.set()
     assert got.wait(2) == [0, 4] and seen == [0, 4]
+
+
+def test_one_caller_has_his_share_of_the_queue_and_hears_how_long_it_takes(batching):
+    go, started, got = threading.Event(), threading.Event(), Answers()
+    one = batching(lambda bucket, contents: (started.set(), go.wait(10), contents)[2], rows=1,
+                   limit=4, share=0.5)
+    one.submit([("a", 0)], got)
+    assert started.wait(10)
+    one.pace = 7.0                       # seconds a row
+    one.submit([("a", 1), ("a", 2)], lambda at, answer: None, caller="mine")
+    with pytest.raises(ShareFullError, match="2 inputs wait and 1 more do not fit in 2") as caught:
+        one.submit([("a", 3)], got, caller="mine")
+    assert caught.value.retry == 7
+    one.submit([("a", 4), ("a", 5)], lambda at, answer: None, caller="yours")
+    with pytest.raises(QueueFullError, match="4 inputs wait and 2 more") as caught:
+        one.submit([("a", 6), ("a", 7)], got, caller="theirs")
+    assert caught.value.retry == 14 and not isinstance(caught.value, ShareFullError)
+    go.set()
 
 
 def test_rows_that_waited_too_long_are_told_so_and_those_of_a_closed_thread_too(batching):

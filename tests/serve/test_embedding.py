@@ -74,7 +74,8 @@ def test_what_a_server_cannot_encode_is_refused(encoding):
 
     with pytest.raises(RequestError, match="256 more do not fit in 256 places") as caught:
         asyncio.run(twice())
-    assert caught.value.status == 429 and caught.value.retry_after
+    assert (caught.value.status, caught.value.code) == (429, "queue_full")
+    assert caught.value.retry_after
 
 
 def test_a_text_longer_than_the_context_is_the_mean_over_its_windows(artefact, embed):
