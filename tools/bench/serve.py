@@ -167,7 +167,8 @@ def overhead(folder: pathlib.Path, sizes: plans.Sizes, args: argparse.Namespace)
     rows = []
     for name, (model, plan) in plans.overheads(sizes).items():
         print(f"64 connections, {name}:", flush=True)
-        found, whys = race({"ours": lambda m=model: ours(folder, f"trivial-{m}", "--slots", "16")},
+        found, whys = race({"ours": lambda m=model: ours(
+            folder, f"trivial-{m}", "--slots", "16", "--api-key", plans.KEY)},
                            lambda i, plan=plan: plan, args.rounds)
         why = whys.get("ours") or failures(found["ours"])
         spent = None if why else statistics.median(

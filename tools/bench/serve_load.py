@@ -2,8 +2,9 @@
 
     python tools/bench/serve_load.py URL < PLAN.json
 
-PLAN is {"path", "clients", "stagger", "stream", "bodies"}: client number i begins after i *
-`stagger` seconds, keeps one connection, and sends bodies i, i + clients, ... one after the other.
+PLAN is {"path", "clients", "stagger", "stream", "bodies"}, and "key" where one is needed: client
+number i begins after i * `stagger` seconds, keeps one connection, and sends bodies i, i + clients,
+... one after the other.
 Prints one JSON line: {"seconds", "answers": [{"status", "first", "last", "seconds", "tokens",
 "text"}, ...]} in the order of bodies; with many clients "text" is the digest of the answer's body.
 """
@@ -20,7 +21,8 @@ from urllib.parse import urlsplit
 KEPT = 4096         # characters of an answer that is no stream
 
 
-async def ask(url: str, path: str, body: bytes, connection: list) -> AsyncIterator[bytes]:
+async def ask(url: str, path: str, body: bytes, connection: list,
+              key: str = "") -> AsyncIterator[bytes]:
     """Yield the status as bytes and then the parts of the answer, as they come.
 
     Args:
@@ -28,12 +30,14 @@ async def ask(url: str, path: str, body: bytes, connection: list) -> AsyncIterat
         path: what is asked.
         body: JSON, sent by POST; b"" asks by GET.
         connection: [reader, writer], kept from one request to the next, or [].
+        key: sent as a bearer's, if any.
     """
     where = urlsplit(url)
     if not connection:
         connection[:] = await asyncio.open_connection(where.hostname, where.port, limit=2**24)
     reader, writer = connection
-    writer.write(f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: {where.netloc}\r\n"
+    bearer = f"Authorization: Bearer {key}\r\n" if key else ""
+    writer.write(f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{bearer}"
                  f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                  + body)
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
@@ -57,7 +61,7 @@ async def timed(url: str, plan: Mapping[str, Any], body: bytes, connection: list
     found: dict[str, Any] = {"status": 0, "first": None, "last": None, "tokens": 0, "text": ""}
     parts: list[bytes] = []
     try:
-        async for part in ask(url, plan["path"], body, connection):
+        async for part in ask(url, plan["path"], body, connection, plan.get("key", "")):
             if not found["status"]:
                 found["status"] = int(part)
                 continue

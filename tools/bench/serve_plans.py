@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 Plan = dict[str, Any]
+KEY = "a-key-for-measurements"           # where the check of keys is to be measured too
 
 
 class Sizes(NamedTuple):
@@ -78,7 +79,7 @@ def picture(side: int, seed: int) -> str:
 
 def overheads(sizes: Sizes) -> dict[str, tuple[str, Plan]]:
     """Return what 64 connections ask of trivial models: name -> (model, plan)."""
-    ask = {"clients": 64, "stream": False, "stagger": 0.0}
+    ask = {"clients": 64, "stream": False, "stagger": 0.0, "key": KEY}
     image = picture(16, 0)
     one = {"model": "vit", "input": image, "encoding_format": "base64"}
     text = {"model": "gpt", "prompt": [256, 104, 105], "max_tokens": 1, "temperature": 0}
