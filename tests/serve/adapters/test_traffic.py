@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import jax
 import numpy as np
 import pytest
 
@@ -105,6 +106,21 @@ def test_rows_with_other_adapters_beside_them_differ_in_no_bit(served, three, wr
     texts = [[[s.token for s in scored(gather([(who, one)])[0])] for one in greedy]
              for who in three]
     assert texts[0] != texts[1] != texts[2] != texts[0]              # the adapters do something
+
+
+def test_what_is_decoded_with_an_adapter_is_what_scoring_the_whole_row_gives(served, three):
+    score = jax.jit(served.artefact.functions["score"])
+    ids = (256, *served.artefact.tokenizer.encode("The quick"))
+    one = Job(ids, "", 12, Sampling(temperature=0.0), logprobs=0, ignore_eos=True)
+    for place, got in enumerate(gather([(who, one) for who in three])):
+        drawn = scored(got)
+        row = np.array([[*ids, *(s.token for s in drawn)]], np.int32)
+        logits = score(served.artefact.weights, {
+            "tokens": row, "adapters": served.places.stacks(),
+            "adapter": np.array([place], np.int32)})["logits"][0, len(ids) - 1:-1, :257]
+        right = jax.nn.log_softmax(logits).max(axis=-1)
+        np.testing.assert_allclose([s.logprob for s in drawn], right, atol=1e-4)
+        assert [s.token for s in drawn] == logits.argmax(axis=-1).tolist()
 
 
 @pytest.mark.slow
