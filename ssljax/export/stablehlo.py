@@ -18,7 +18,8 @@ from jax import export
 from ssljax.core.tree import named_leaves
 from ssljax.core.types import Model, PyTree
 from ssljax.export.adapters import Room, adapter_inputs, chosen
-from ssljax.export.quantise import dense
+from ssljax.export.quantise import dense, is_packed
+from ssljax.nn.matmul import turned_products
 from ssljax.nn.paged import as_pages
 from ssljax.nn.stack import unstacked
 
@@ -78,24 +79,26 @@ def decoder_programs(model: Model, weights: PyTree, *,
         return {"table": i32(s("b, n")), "cache": cache_spec(model, weights, s("m, p")),
                 **adapted(s)}
 
-    return {
-        "score": trace(score(model), weights, lambda s: {
-            "tokens": i32(s("b, l")), **adapted(s)}, constraints=("b >= 1", "l >= 1")),
-        "embed": trace(embed_tokens(model), weights, lambda s: {
-            "tokens": i32(s("b, l")), "last": i32(s("b")), **adapted(s)},
-            constraints=("b >= 1", "l >= 1")),
-        "sequence": trace(sequence(model), weights, lambda s: {
-            "tokens": i32(s("b, l")), **adapted(s)}, constraints=("b >= 1", "l >= 1")),
-        "prefill": trace(prefill(model), weights, lambda s: {
-            "tokens": i32(s("b, l")), "start": i32(s("b")), "last": i32(s("b")),
-            **paged(s)}, constraints=("b >= 1", "l >= 1", *pages)),
-        "decode": trace(decode(model), weights, lambda s: {
-            "token": i32(s("b")), "position": i32(s("b")), **paged(s)},
-            constraints=("b >= 1", *pages)),
-        "verify": trace(verify(model), weights, lambda s: {
-            "tokens": i32(s("b, l")), "start": i32(s("b")), **paged(s)},
-            constraints=("b >= 1", "l >= 1", *pages)),
-    }
+    # Rounded weights are made whole as they lie, with what is summed first.
+    with turned_products(not any(map(is_packed, jax.tree.leaves(weights, is_leaf=is_packed)))):
+        return {
+            "score": trace(score(model), weights, lambda s: {
+                "tokens": i32(s("b, l")), **adapted(s)}, constraints=("b >= 1", "l >= 1")),
+            "embed": trace(embed_tokens(model), weights, lambda s: {
+                "tokens": i32(s("b, l")), "last": i32(s("b")), **adapted(s)},
+                constraints=("b >= 1", "l >= 1")),
+            "sequence": trace(sequence(model), weights, lambda s: {
+                "tokens": i32(s("b, l")), **adapted(s)}, constraints=("b >= 1", "l >= 1")),
+            "prefill": trace(prefill(model), weights, lambda s: {
+                "tokens": i32(s("b, l")), "start": i32(s("b")), "last": i32(s("b")),
+                **paged(s)}, constraints=("b >= 1", "l >= 1", *pages)),
+            "decode": trace(decode(model), weights, lambda s: {
+                "token": i32(s("b")), "position": i32(s("b")), **paged(s)},
+                constraints=("b >= 1", *pages)),
+            "verify": trace(verify(model), weights, lambda s: {
+                "tokens": i32(s("b, l")), "start": i32(s("b")), **paged(s)},
+                constraints=("b >= 1", "l >= 1", *pages)),
+        }
 
 
 def encoder_programs(model: Model, weights: PyTree, *,

@@ -26,6 +26,7 @@ from ssljax.serve.manifest import (
     read_listed,
     read_manifest,
 )
+from ssljax.serve.turned import of_turned, turning
 from ssljax.serve.weights import Place, load_weights, on_default_device
 
 Function = Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]    # (weights, inputs) -> outputs
@@ -71,16 +72,21 @@ def load_artefact(path: Path, *, trusted: Sequence[Path] = (), place: Place = on
     """
     manifest = read_manifest(path, trusted=trusted)
     check_files(path, manifest)
-    weights = load_weights(path, manifest, place)
+    # Divided over devices, matrices stay as they are: turned, heads could not be divided.
+    turned = (manifest["kind"] == "decoder" and platform() == "cpu" and place is on_default_device)
+    weights = load_weights(path, manifest, turning(place) if turned else place)
+    form = of_turned if turned else None
     golden = read_golden(path / manifest["golden"],
                          read_listed(path, manifest, manifest["golden"], ".safetensors"))
     try:
-        functions = load_functions(path, manifest, stored(path, manifest), weights, golden)
+        functions = load_functions(path, manifest, stored(path, manifest), weights, golden,
+                                   form)
     except ProgramError as err:
         if relower is None:
             raise
         logging.warning("%s Making its programs anew from the recipe.", err)
-        functions = load_functions(path, manifest, relower(path, manifest), weights, golden)
+        functions = load_functions(path, manifest, relower(path, manifest), weights, golden,
+                                   form)
     return Artefact(path, manifest, weights, functions, load_tokenizer(path, manifest))
 
 
@@ -91,8 +97,11 @@ def stored(path: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def load_functions(path: Path, manifest: Mapping[str, Any], programs: Mapping[str, bytes],
-                   weights: Any, golden: Golden) -> dict[str, Function]:
+                   weights: Any, golden: Golden,
+                   form: Callable[[Function], Function] | None = None) -> dict[str, Function]:
     """Bring every program back and compare its answers with the golden ones.
+
+    `form` makes functions of `weights` of those of weights as they are stored.
 
     Raises:
         ArtefactError: one computes something else.
@@ -102,7 +111,8 @@ def load_functions(path: Path, manifest: Mapping[str, Any], programs: Mapping[st
     functions = {}
     for name, spec in manifest["functions"].items():
         file = path / str(spec.get("file", name))
-        functions[name] = load_function(file, programs[name], manifest)
+        function = load_function(file, programs[name], manifest)
+        functions[name] = form(function) if form else function
         try:
             given = arguments_of(name, spec, golden)
         except (KeyError, TypeError, ValueError) as err:

@@ -31,6 +31,7 @@ from ssljax.serve.mesh import HEADS, cache_sharding
 from ssljax.serve.programs import decode_program, read_program, score_program, verify_program
 from ssljax.serve.rows import Rows, idle_rows, make_row
 from ssljax.serve.sampling import Drawn, draw
+from ssljax.serve.turned import as_stored
 
 ENDS = 8              # tokens that end a row on the device; of more, the host finds the others
 NO_TOKEN = -1
@@ -118,6 +119,8 @@ def make_device(artefact: Artefact, *, slots: int, places: Places | None = None,
     score = jax.jit(score_program(functions["score"], ids))
 
     sharding = cache_sharding(weights, heads_of(spec))
+    # For one row the compiler takes no transpose into a product; prompts have more.
+    for_decoding = as_stored(weights) if layout.rows == (1,) else weights
 
     def new_cache() -> Cache:
         return jax.tree.map(lambda leaf: zeros(leaf, layout, sharding), spec, is_leaf=is_spec)
@@ -131,7 +134,7 @@ def make_device(artefact: Artefact, *, slots: int, places: Places | None = None,
         return to_host(first(logits, row), row.report)[0]
 
     def run_decode(cache: Cache, turn: Turn, steps: int) -> tuple[Cache, Steps]:
-        cache, done, drawn = decode((weights, places.stacks()), cache, *turn, np.int32(steps))
+        cache, done, drawn = decode((for_decoding, places.stacks()), cache, *turn, np.int32(steps))
         return cache, each_step(drawn, int(done), turn.rows.report)
 
     def run_verify(cache: Cache, turn: Turn, guesses: np.ndarray,

@@ -73,6 +73,11 @@ def read_next(device: Device, tokenizer: Tokenizer, state: State, desk: Desk) ->
 def opened(device: Device, tokenizer: Tokenizer, place: Seat) -> bool:
     """Deliver what precedes the first token; say whether more is to come."""
     job = place.stream.job
+    length, context = len(job.prompt) + job.max_tokens, device.layout.context
+    if length > context:             # no row has places for it: writing them would fail all
+        return place.stream.send(Piece(status=400, error=(
+            f"A prompt of {len(job.prompt)} tokens and {job.max_tokens} of an answer are {length}; "
+            f"at most {context} together.")))
     judged = (device.score(job.prompt, job.adapter.place)
               if job.echo and job.logprobs is not None else ())
     first = opening(job, tokenizer, judged)

@@ -9,7 +9,7 @@ from absl import logging
 
 from ssljax.core import sharding
 from ssljax.nn import matmul
-from ssljax.nn.matmul import has_fp8, project
+from ssljax.nn.matmul import flat_product, has_fp8, project, turned_products
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(2, 3, 4, 5)).astype(np.float32)
@@ -79,3 +79,12 @@ def test_emulation_is_said_once(monkeypatch):
     matmul.announce_fp8()
     assert len(said) == 1
     assert "emulated" in said[0]
+
+
+def test_turned_products_are_the_same_product():
+    x, w, v = (jax.random.normal(jax.random.key(i), s) for i, s in
+               enumerate([(2, 3, 8), (8, 2, 4), (5, 8)]))
+    for subscripts, right in (("BLD,DHK->BLHK", w), ("BLD,VD->BLV", v)):
+        with turned_products():
+            found = jax.jit(lambda x, w, s=subscripts: flat_product(s, x, w))(x, right)
+        np.testing.assert_allclose(found, jnp.einsum(subscripts, x, right), rtol=1e-5, atol=1e-5)

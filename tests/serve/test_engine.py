@@ -87,6 +87,13 @@ def test_receiver_that_fails_ends_its_own_request_only(engine, ask, gather):
     assert engine.load() == engine.load()._replace(waiting=0, busy=0, alive=True)
 
 
+def test_job_longer_than_the_context_ends_itself_only(engine, ask, gather):
+    long = ask("a", 1)._replace(prompt=tuple(range(1, 10)), max_tokens=10_000)
+    bad, good = gather(engine, [long, ask("b", 4)])
+    assert bad[-1].status == 400 and "at most" in bad[-1].error
+    assert good[-1].finish == "length"
+
+
 def failing_once(function, after):
     """Return `function` that raises in its call number `after`, and works again later."""
     calls = iter(range(1_000_000))
