@@ -84,7 +84,7 @@ def test_sigterm_lets_open_streams_finish_and_exits_cleanly(artefact_path):
         answer.readline()
         child.terminate()
         text = answer.read().decode()
-        assert text.endswith("data: [DONE]\n\n") and text.count('"finish_reason": "length"') == 12
+        assert text.endswith("data: [DONE]\n\n") and text.count('"finish_reason":"length"') == 12
         connection.close()
         assert child.wait(30) == 0
         assert child.stdout.read() == "drained\n" and child.stderr.read() == ""
