@@ -113,7 +113,8 @@ def add_records(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     from ssljax.core.errors import ServeError
-    from ssljax.runs.serve import one_adapter, read_models, serve
+    from ssljax.runs.named_models import one_adapter, read_models
+    from ssljax.runs.serve import serve
     from ssljax.serve.log import LogOptions
 
     if bool(args.tls_cert) != bool(args.tls_key):

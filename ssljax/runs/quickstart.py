@@ -119,7 +119,7 @@ def prompts_of(data: pathlib.Path) -> list[str]:
 
 def measure_serving(workdir: pathlib.Path) -> None:
     """Start the server, ask it, and write what it answered and how fast to serve.json."""
-    from ssljax.runs.serve import measure
+    from ssljax.runs.measure_server import measure
 
     artefact = workdir / "artefact"
     context = json.loads((artefact / "manifest.json").read_text())["max_context"]

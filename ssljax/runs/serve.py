@@ -1,28 +1,19 @@
-"""Serve an artefact over HTTP, and measure such a server from outside."""
+"""Serve artefacts over HTTP: everything of a server in one place, in the order it needs."""
 
 import contextlib
-import http.client
-import json
 import math
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-import tomllib
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 from ssljax.core.errors import ServeError
 from ssljax.runs.arena import ArenaOptions, page_over
 from ssljax.runs.artefact import open_artefact
+from ssljax.runs.named_models import Named, NamedAdapter
 from ssljax.serve.app import make_app
 from ssljax.serve.batch_runs import start_batches
 from ssljax.serve.fetch import make_fetch
@@ -42,35 +33,6 @@ SLOTS = 8
 QUEUE = 64
 SHARE = 0.5                          # of the queue for one key, so that others find a place
 GRACE = 30.0                         # seconds, as Kubernetes gives a pod before it kills it
-ANSWER_SECONDS = 300.0               # of silence after which a measurement gives up
-
-CHILD = """
-import sys
-from ssljax.core.errors import SsljaxError
-from ssljax.runs.serve import serve
-try:
-    serve(sys.argv[1], port=0, slots=int(sys.argv[2]), announce=lambda url: print(url, flush=True))
-except SsljaxError as err:
-    sys.exit(str(err))
-"""
-
-
-class NamedAdapter(NamedTuple):
-    """An adapter to load: its folder, what clients call it, and its base ("" for the only one)."""
-
-    path: Path
-    name: str
-    version: str = "1"
-    base: str = ""
-
-
-class Named(NamedTuple):
-    """A model to load: its folder, and what clients call it ("" takes the artefact's name)."""
-
-    path: Path
-    name: str = ""
-    version: str = "1"
-    weight: float | None = None
 
 
 def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port: int = 8000,
@@ -165,154 +127,3 @@ def check_of(api_key: str | None, path: Path | None) -> Keys:
         return no_keys()
     return keys_of(lambda: ChainMap(*(read() for read in readers)) if len(readers) > 1
                    else readers[0]())
-
-
-def read_models(arguments: Sequence[str], file: Path | None) -> list[Named]:
-    """Return the models of a command line, `NAME@VERSION=FOLDER` or `FOLDER`, and of a TOML file.
-
-    Raises:
-        ServeError: nothing is named, or the file is not as it should be.
-    """
-    found = [one_model(argument) for argument in arguments]
-    if file is not None:
-        try:
-            rows = tomllib.loads(file.read_text())["model"]
-            found += [Named(Path(row.pop("artefact")), **row) for row in rows]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-            raise ServeError(f"{file} names no models ({err!r}); expected tables [[model]] with "
-                             "artefact, and name, version and weight as wanted.") from err
-    if not found:
-        raise ServeError("No model is named; give ARTEFACT, NAME=ARTEFACT, or --models FILE.")
-    return found
-
-
-def one_model(argument: str) -> Named:
-    """Return the model that an argument names."""
-    label, given, folder = argument.partition("=")
-    if not given or "/" in label:
-        return Named(Path(argument))
-    name, _, version = label.partition("@")
-    return Named(Path(folder), name, version or "1")
-
-
-def one_adapter(argument: str) -> NamedAdapter:
-    """Return the adapter that an argument names: `NAME[@VERSION][:BASE]=FOLDER`.
-
-    Raises:
-        ServeError: a name or the folder is missing.
-    """
-    label, _, folder = argument.partition("=")
-    label, _, base = label.partition(":")
-    name, _, version = label.partition("@")
-    if not name or not folder:
-        raise ServeError(f'--adapter "{argument}" is not NAME=FOLDER, or NAME:BASE=FOLDER where '
-                         "several models have room for adapters.")
-    return NamedAdapter(Path(folder), name, version or "1", base)
-
-
-class Answer(NamedTuple):
-    """One streamed answer, as a client saw it.
-
-    text:          what came
-    tokens:        generated, as the server counts them
-    first_seconds: from the request to the first event
-    seconds:       from the request to the last event
-    """
-
-    text: str
-    tokens: int
-    first_seconds: float
-    seconds: float
-
-
-def measure(artefact: str | Path, prompts: Sequence[str], *, max_tokens: int = 64,
-            temperature: float = 0.8, top_p: float = 0.95, seed: int = 0,
-            slots: int = SLOTS) -> dict[str, Any]:
-    """Start a server in a child process, stream an answer to each prompt, and stop it.
-
-    Every prompt is asked twice: alone, one after the other, and all at once.
-
-    Returns:
-        "first_token_ms_p50": median over the requests made alone.
-        "tokens_per_second": of one request at a time, first token included.
-        "tokens_per_second_together": of all of them at once.
-        "requests_together": how many that were.
-        "samples": [{"prompt", "text"}, ...] of the requests made alone.
-
-    Raises:
-        ServeError: the server did not start, or refused a request.
-    """
-    fields = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
-    with child_server(artefact, slots) as url:
-        def ask(prompt: str) -> Answer:
-            return stream_completion(url, {**fields, "prompt": prompt})
-
-        alone = [ask(prompt) for prompt in prompts]
-        start = time.perf_counter()
-        with ThreadPoolExecutor(len(prompts)) as clients:
-            together = list(clients.map(ask, prompts))
-        elapsed = time.perf_counter() - start
-    return {
-        "first_token_ms_p50": 1000 * statistics.median(a.first_seconds for a in alone),
-        "tokens_per_second": sum(a.tokens for a in alone) / sum(a.seconds for a in alone),
-        "tokens_per_second_together": sum(a.tokens for a in together) / elapsed,
-        "requests_together": len(prompts),
-        "samples": [{"prompt": prompt, "text": answer.text}
-                    for prompt, answer in zip(prompts, alone, strict=True)],
-    }
-
-
-@contextlib.contextmanager
-def child_server(artefact: str | Path, slots: int) -> Iterator[str]:
-    """Run `serve` in a child process; yield its URL, and drain it at the end.
-
-    Raises:
-        ServeError: it ended before it was ready; the message has its last words.
-    """
-    command = [sys.executable, "-c", CHILD, str(artefact), str(slots)]
-    with (tempfile.TemporaryFile("w+") as log,
-          subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as child):
-        try:
-            url = child.stdout.readline().strip()
-            if not url:
-                log.seek(0)
-                raise ServeError(f"The server did not start: {log.read().strip()[-500:]}")
-            yield url
-        finally:
-            child.terminate()
-
-
-def stream_completion(url: str, fields: dict[str, Any]) -> Answer:
-    """Send one streamed completion request and time its answer.
-
-    Raises:
-        ServeError: the server answers anything but 200, or ends the stream with an error.
-    """
-    start = time.perf_counter()
-    body = {**fields, "stream": True, "stream_options": {"include_usage": True}}
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ANSWER_SECONDS)
-    with contextlib.closing(connection):
-        connection.request("POST", "/v1/completions", json.dumps(body),
-                           {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise ServeError(f"{url} answered {answer.status}: {answer.read(500).decode()}")
-        text, tokens, first = "", 0, None
-        for part in events(answer):
-            if "error" in part:
-                raise ServeError(f"{url} broke off: {part['error']['message']}")
-            first = first or time.perf_counter() - start
-            text += "".join(choice["text"] for choice in part["choices"])
-            tokens = part.get("usage", {"completion_tokens": tokens})["completion_tokens"]
-    elapsed = time.perf_counter() - start
-    return Answer(text, tokens, first or elapsed, elapsed)
-
-
-def events(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the JSON of each server-sent event up to [DONE]."""
-    for line in lines:
-        data = line.decode().removeprefix("data: ").strip()
-        if data == "[DONE]":
-            return
-        if data:
-            yield json.loads(data)

@@ -6,7 +6,9 @@ import pytest
 
 from ssljax.core.errors import ArtefactError, ServeError
 from ssljax.runs.generate import generate
-from ssljax.runs.serve import Named, measure, read_models, serve
+from ssljax.runs.measure_server import measure
+from ssljax.runs.named_models import Named, read_models
+from ssljax.runs.serve import serve
 from ssljax.serve.completions import RequestError
 
 
