@@ -5,7 +5,7 @@
     <workdir>/run/metrics.jsonl        loss and throughput
     <workdir>/run/evaluation.json      the newest judgement and the baselines
     <workdir>/artefact/manifest.json   what was exported
-    <workdir>/serve.json               what runs.measure_server.measure returned: latency, rates, samples
+    <workdir>/serve.json               of runs.measure_server.measure: latency, rates, samples
     <workdir>/stages.json              {stage: {"seconds", "command"}}
 
 Reads these; returns nested plain data.
