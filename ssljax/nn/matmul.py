@@ -78,8 +78,8 @@ def turned_product(x: jax.Array, w: jax.Array, axis: int) -> jax.Array:
 
     XLA's CPU compiler packs the right operand in every call, and for a few rows it is better that
     this is x: GPT-2's vocabulary takes 17 ms for 16 rows and 28 straight, its twelve pairs of MLP
-    matrices 23 and 35; for 128 rows both take the same. For more than one row it needs w with I last in memory
-    (serve/turned.py), else w is transposed first, which costs several times the product.
+    matrices 23 and 35; for 128 rows both take the same. For more than one row it needs w with I
+    last in memory (serve/turned.py), else w is transposed first, at several times the cost.
     """
     # Without barriers the compiler takes both transposes out, and multiplies straight.
     held = jax.lax.optimization_barrier
