@@ -98,4 +98,4 @@ def test_a_decoder_of_pixels_is_exported_as_an_encoder(run, tmp_path):
     from ssljax.runs.export import export_run
     summary = export_run(run, tmp_path / "artefact")
     assert summary["kind"] == "encoder"
-    assert list(summary["functions"]) == ["embed"]
+    assert list(summary["functions"]) == ["embed", "sequence"]

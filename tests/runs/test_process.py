@@ -10,8 +10,7 @@ from ssljax.runs.process import host_fingerprint
 PROGRAM = """
 import sys, jax, jax.numpy as jnp
 from ssljax.runs import process
-process.WORTH_KEEPING_S = 0
-process.keep_programs(sys.argv[1])
+process.keep_programs(sys.argv[1], least=0)
 print(process.keep_freed_memory(), float(jax.jit(lambda x: jnp.sum(jnp.sin(x @ x)))(
     jnp.ones((64, 64)))))
 """
