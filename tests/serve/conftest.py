@@ -19,9 +19,9 @@ from ssljax.models import gpt
 from ssljax.nn.stack import unstacked
 from ssljax.serve.app import make_app
 from ssljax.serve.artefact import Artefact, load_artefact
-from ssljax.serve.fields import Limits
 from ssljax.serve.device import Device, make_device
 from ssljax.serve.engine import Engine, start_engine
+from ssljax.serve.fields import Limits
 from ssljax.serve.jobs import Job, Piece, Sampling
 from ssljax.serve.keys import Key, digest, fixed, keys_of, no_keys
 from ssljax.serve.opening import open_server
