@@ -135,5 +135,5 @@ def compare(options: ArenaOptions, keys: Keys, *, host: str = "127.0.0.1", port:
     check_exposure(host, guarded=keys.needed)
     with contextlib.closing(bind(host, port)) as sock, page_over(None, options, keys) as app:
         server = make_server(app, grace=GRACE)
-        announce(listen(sock))
-        run_server(server, sock)
+        url = listen(sock)
+        run_server(server, sock, ready=lambda: announce(url))

@@ -110,8 +110,8 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
             server.models.attach(one.path, one.name, one.version, one.base or None, None)
         if offered:
             opened.callback(start_batches(app, offered, server.models.served))
-        announce(listen(sock, scheme="https" if tls else "http"))
-        run_server(web, sock, server.gate)
+        url = listen(sock, scheme="https" if tls else "http")
+        run_server(web, sock, server.gate, lambda: announce(url))
 
 
 def drop(facts: Mapping[str, Any]) -> None:

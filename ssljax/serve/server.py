@@ -126,7 +126,8 @@ def make_server(app: Any, *, grace: float, tls: tuple[Path, Path] | None = None,
     return uvicorn.Server(config)
 
 
-def run_server(server: uvicorn.Server, sock: socket.socket, gate: Gate | None = None) -> None:
+def run_server(server: uvicorn.Server, sock: socket.socket, gate: Gate | None = None,
+               ready: Callable[[], None] = lambda: None) -> None:
     """Serve on a listening socket until a signal or `server.should_exit`, then drain.
 
     The event loop has a thread of its own, so that the main one, where Python runs handlers of
@@ -136,6 +137,7 @@ def run_server(server: uvicorn.Server, sock: socket.socket, gate: Gate | None = 
         server: from make_server.
         sock: from bind, listening.
         gate: of the application: it tells when no call is open.
+        ready: is called once a signal ends the server in order.
     """
     gate, events = gate or make_gate(), queue.SimpleQueue()
 
@@ -147,6 +149,7 @@ def run_server(server: uvicorn.Server, sock: socket.socket, gate: Gate | None = 
 
     thread = threading.Thread(target=serve, name="ssljax-http")
     with on_signals(lambda: events.put("signal")):
+        ready()
         thread.start()
         if events.get() == "signal":
             drain(server, gate, events)

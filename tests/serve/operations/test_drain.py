@@ -25,8 +25,8 @@ state = toys.open_server(lambda *which: toys.toy_served(*which, go=lambda: state
 state.models.load(Path(sys.argv[2]), "toy", "1", None)
 server = toys.make_server(toys.make_app(state), grace=60)
 sock = toys.bind("127.0.0.1", 0)
-print(toys.listen(sock).rpartition(":")[2], flush=True)
-toys.run_server(server, sock, state.gate)
+port = toys.listen(sock).rpartition(":")[2]
+toys.run_server(server, sock, state.gate, lambda: print(port, flush=True))
 state.models.close()
 print("ended", flush=True)
 """
