@@ -3,8 +3,10 @@
 import contextlib
 import faulthandler
 import pathlib
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 
 from absl import logging
@@ -26,6 +28,7 @@ class Watchdog:
         """
         self._folder, self._stall = folder, stall_seconds
         self._step, self._beat = 0, time.monotonic()
+        self._runner = threading.get_ident()
         self._closed = threading.Event()
         self._limit = stall_seconds
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -34,6 +37,7 @@ class Watchdog:
     def beat(self, step: int) -> None:
         """Note that `step` has ended, or that something else shows life."""
         self._step, self._beat, self._limit = step, time.monotonic(), self._stall
+        self._runner = threading.get_ident()
 
     def close(self) -> None:
         """Stop watching."""
@@ -51,6 +55,10 @@ class Watchdog:
         path = self._folder / f"stalled-{self._step + 1}.txt"
         with path.open("a") as file:
             file.write(f"{time.ctime()}: {silent:.0f} s since step {self._step} ended\n")
+            # First the thread that should have gone on: all of them end at a hundred, the newest
+            # first, and it is the oldest.
+            if frame := sys._current_frames().get(self._runner):
+                file.writelines(traceback.format_stack(frame))
             file.flush()
             faulthandler.dump_traceback(file=file, all_threads=True)
         logging.error(

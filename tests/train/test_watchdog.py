@@ -1,6 +1,9 @@
 """The watchdog: a stall is reported with stacks, and a run that moves is left alone."""
 
+import threading
 import time
+
+import pytest
 
 from ssljax.train.watchdog import watching
 
@@ -12,7 +15,21 @@ def wait_for(condition, seconds=10.0):
         time.sleep(0.01)
 
 
-def test_a_stalled_step_is_reported_with_the_stack_of_the_thread_that_hangs(tmp_path, caplog):
+@pytest.fixture(params=[0, 150])
+def others(request):
+    """So many threads that wait: a dump of all ends at a hundred."""
+    gone = threading.Event()
+    threads = [threading.Thread(target=gone.wait) for _ in range(request.param)]
+    for thread in threads:
+        thread.start()
+    yield
+    gone.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_stalled_step_is_reported_with_the_stack_of_the_thread_that_hangs(
+        tmp_path, caplog, others):
     def hang_in_here(path):
         wait_for(lambda: path.exists() and "hang_in_here" in path.read_text())
 
