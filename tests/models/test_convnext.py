@@ -82,6 +82,7 @@ def gradient(model):
     return jax.jit(jax.grad(loss))
 
 
+@pytest.mark.slow
 def test_eight_devices_compute_and_drop_the_same():
     model, params = built(drop_path=0.5)
     alone = gradient(model)(params, {"image": IMAGES})

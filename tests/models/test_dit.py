@@ -127,6 +127,7 @@ def gradient(model):
     return jax.jit(jax.grad(loss))
 
 
+@pytest.mark.slow
 def test_eight_devices_compute_as_one():
     model, params = built()
     alone = gradient(model)(params, INPUTS)

@@ -71,6 +71,7 @@ def slope(name: str, widths, *, mup: bool) -> float:
 every_name = pytest.mark.parametrize("name", ["attention", "residual", "logits"])
 
 
+@pytest.mark.slow
 @every_name
 def test_changes_keep_their_size_at_every_width(name):
     assert abs(slope(name, ENDS, mup=True)) < 0.2

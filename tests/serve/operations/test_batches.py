@@ -202,8 +202,8 @@ def check_once(output, count):
         f"r{i}" for i in range(count)]
 
 
-@pytest.mark.parametrize("kills, count", [
-    (2, 60), pytest.param(20, 600, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills, count", [(2, 60), (20, 600)])
 def test_killed_servers_leave_the_bytes_of_one_that_was_not(running, tmp_path, kills, count):
     output, uninterrupted = kill_and_resume(running, tmp_path, kills, count)
     assert output == uninterrupted
