@@ -8,7 +8,7 @@ WORKDIR ?= quickstart
 .PHONY: quickstart test test-all gates bench-env bench-env-curate bench-env-serve tensorflow-env cluster-env test-cluster help
 help:
 	@echo "make quickstart   raw text to a served model, in about six minutes on two CPU cores"
-	@echo "make test         linter, import contracts and tests, about eleven minutes on two CPU cores"
+	@echo "make test         linter, import contracts and tests, about twelve minutes on two CPU cores"
 	@echo "make test-all     the slow tests too"
 	@echo "make gates        is every vision method better than not learning (DATA=folder of CIFAR-10)"
 	@echo "make bench-env    the peers of tools/bench, in an environment of their own"
