@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ssljax.core.errors import MissingExtraError
+from ssljax.core.errors import needed
 
 INNER, END, MARK = range(3)     # roles: ends a sentence for spaCy's Sentencizer; other punctuation
 # One bracket or quote, letters or ASCII digits, one mark. spaCy splits nothing else off there,
@@ -46,12 +46,10 @@ def load_spacy() -> tuple[Any, frozenset[str]]:
     Raises:
         MissingExtraError: spaCy is not installed.
     """
-    try:
+    with needed("spacy", "spacy"):
         import spacy
         from spacy.attrs import IS_PUNCT
         from spacy.pipeline import Sentencizer
-    except ImportError as err:
-        raise MissingExtraError("spacy", "spacy") from err
     language = spacy.blank("en")
     # Of a word's attributes only this one is asked for: shape, prefix and twenty others, which no
     # rule of the tokenizer reads, are a third of the time that a new word takes.
@@ -139,10 +137,8 @@ def load_uniseg() -> ModuleType:
     Raises:
         MissingExtraError: uniseg is not installed.
     """
-    try:
+    with needed("uniseg", "curate"):
         import uniseg.wordbreak
-    except ImportError as err:
-        raise MissingExtraError("uniseg", "curate") from err
     return uniseg.wordbreak
 
 

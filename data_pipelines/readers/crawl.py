@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from ssljax.core.errors import MissingExtraError
+from ssljax.core.errors import needed
 from ssljax.core.files import write_atomic
 
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -129,10 +129,8 @@ class Politeness:
 
 def read_robots(site: str, limits: Limits) -> tuple[Callable[[str], bool], float]:
     """Return what says whether a URL may be visited, and the pause the site asks for, seconds."""
-    try:
+    with needed("protego", "curate"):
         from protego import Protego
-    except ImportError as err:
-        raise MissingExtraError("protego", "curate") from err
     url = f"{site}/robots.txt"
     try:
         for _ in range(limits.redirects + 1):
@@ -240,10 +238,8 @@ def read_body(response: http.client.HTTPResponse, limit: int, deadline: float) -
 
 def write_response(stream: io.BytesIO, url: str, reply: Reply) -> None:
     """Append a response as a compressed WARC record."""
-    try:
+    with needed("fastwarc", "curate"):
         from fastwarc.warc import WarcRecord, WarcRecordType
-    except ImportError as err:
-        raise MissingExtraError("fastwarc", "curate") from err
     content = reply.head + reply.body
     record = WarcRecord()
     record.init_headers(WarcRecordType.response)

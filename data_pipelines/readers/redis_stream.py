@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ssljax.core.errors import DataError, MissingExtraError
+from ssljax.core.errors import DataError, needed
 from ssljax.core.files import write_atomic
 
 SCHEMA = pa.schema([("offset", pa.string()), ("fields", pa.map_(pa.string(), pa.binary()))])
@@ -39,10 +39,8 @@ def read_stream(url: str, stream: str, folder: str, *, entries: int = 10_000,
         MissingExtraError: [streams] is not installed.
         DataError: the broker cannot be reached, or entries were trimmed before they were read.
     """
-    try:
+    with needed("redis", "streams"):
         import redis
-    except ImportError as err:
-        raise MissingExtraError("redis", "streams") from err
     total = 0
     try:
         with redis.Redis.from_url(url, socket_timeout=wait + 10) as client:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from data_pipelines.readers.record import Raw, failed
-from ssljax.core.errors import DataError, MissingExtraError
+from ssljax.core.errors import DataError, needed
 
 BATCH = 1024              # rows held at once
 
@@ -43,10 +43,8 @@ def read(uri: str, query: str, *, name: str = "") -> Iterator[Raw]:
 
 def duckdb_batches(uri: str, query: str) -> Iterator[pa.RecordBatch]:
     """Yield the batches of a DuckDB query; a file is opened for reading only."""
-    try:
+    with needed("duckdb", "sql"):
         import duckdb
-    except ImportError as err:
-        raise MissingExtraError("duckdb", "sql") from err
     path = uri.removeprefix("duckdb://")
     try:
         base = duckdb.connect(path or ":memory:", read_only=bool(path))
@@ -59,10 +57,8 @@ def duckdb_batches(uri: str, query: str) -> Iterator[pa.RecordBatch]:
 
 def stream(uri: str, query: str) -> Iterator[Any]:
     """Yield the batches of a ConnectorX query."""
-    try:
+    with needed("connectorx", "sql"):
         import connectorx
-    except ImportError as err:
-        raise MissingExtraError("connectorx", "sql") from err
     try:
         reader = connectorx.read_sql(uri, query, return_type="arrow_stream", batch_size=BATCH)
     except RuntimeError as err:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_pipelines.snapshots.changes import alone
-from ssljax.core.errors import DataError, MissingExtraError, nearest
+from ssljax.core.errors import DataError, nearest, needed
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -36,10 +36,8 @@ def open_catalog(folder: Path, properties: Mapping[str, Any] | None = None) -> "
     Raises:
         MissingExtraError: pyiceberg is not installed.
     """
-    try:
+    with needed("pyiceberg", "curate"):
         from pyiceberg.catalog import load_catalog
-    except ModuleNotFoundError as err:
-        raise MissingExtraError("pyiceberg", "curate") from err
     if properties:
         catalog = load_catalog("ssljax", **dict(properties))
         catalog.create_namespace_if_not_exists(NAMESPACE)

@@ -20,7 +20,7 @@ from data_pipelines.kernels.words import mix
 from data_pipelines.survivors import lengths, require, scores
 from data_pipelines.table import kept
 from data_pipelines.verdicts import apply_verdicts
-from ssljax.core.errors import ConfigError, MissingExtraError
+from ssljax.core.errors import ConfigError, needed
 
 LARGEST = 100_000_000          # pixels; what decompresses to more is not decoded
 
@@ -72,10 +72,8 @@ def emit(table: pa.Table, first: int, *, image: str, kind: str, quality: str) ->
 
 def image_hash(data: bytes | None, kind: str) -> int | None:
     """Return the hash of an encoded image, None where there is none that can be decoded."""
-    try:
+    with needed("pillow", "curate"):
         from PIL import Image
-    except ImportError as err:
-        raise MissingExtraError("pillow", "curate") from err
     size = (9, 8) if kind == "difference" else (32, 32)
     try:
         with Image.open(io.BytesIO(data or b"")) as picture:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from data_pipelines.kernels.image_quality import aspect, entropy, sharpness
 from data_pipelines.table import Step, add_column, drop, kept
-from ssljax.core.errors import ConfigError, MissingExtraError
+from ssljax.core.errors import ConfigError, needed
 
 ROWWISE = True
 LARGEST = 100_000_000          # pixels; what decompresses to more is not decoded
@@ -75,10 +75,8 @@ def measure(data: bytes | None, unsafe: Judge | None) -> dict[str, float] | None
     Raises:
         MissingExtraError: Pillow is not installed.
     """
-    try:
+    with needed("pillow", "curate"):
         from PIL import Image
-    except ImportError as err:
-        raise MissingExtraError("pillow", "curate") from err
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")      # Pillow only warns of a decompression bomb

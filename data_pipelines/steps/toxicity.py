@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_pipelines.table import Step, add_column, drop, kept, texts
-from ssljax.core.errors import ConfigError, MissingExtraError
+from ssljax.core.errors import ConfigError, needed
 
 ROWWISE = True
 
@@ -28,10 +28,8 @@ def make(*, max_toxicity: float = 0.9, passage: int = 200) -> Step:
     """
     if passage < 1:
         raise ConfigError(f"toxicity: passage {passage}; expected at least 1 character.")
-    try:
+    with needed("alt-profanity-check", "toxicity"):
         from profanity_check import predict_prob
-    except ImportError as err:
-        raise MissingExtraError("alt-profanity-check", "toxicity") from err
 
     def apply(table: pa.Table) -> pa.Table:
         rows = kept(table)

@@ -1,7 +1,8 @@
 """Failures a user can act on: what was wrong, the value seen, what was expected, how to fix it."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -75,6 +76,23 @@ class MissingExtraError(SsljaxError, ImportError):
 
     def __init__(self, package: str, extra: str):
         super().__init__(f"{package} is not installed; run: pip install 'ssljax[{extra}]'")
+
+
+@contextlib.contextmanager
+def needed(package: str, extra: str) -> Iterator[None]:
+    """Raise our error where an import inside fails, naming the extra to install.
+
+    Args:
+        package: what is missing if an import fails.
+        extra: of ours that installs it.
+
+    Raises:
+        MissingExtraError: an import failed.
+    """
+    try:
+        yield
+    except ImportError as err:
+        raise MissingExtraError(package, extra) from err
 
 
 class Interrupted(SsljaxError):

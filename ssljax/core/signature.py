@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax.core.errors import ArtefactError, MissingExtraError
+from ssljax.core.errors import ArtefactError, needed
 
 MAKE = "`openssl genpkey -algorithm ed25519 -out key.pem` makes one"
 
@@ -91,10 +91,8 @@ def library() -> tuple[Any, Any, type[Exception]]:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
+    with needed("cryptography", "sign"):
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
-    except ImportError as err:
-        raise MissingExtraError("cryptography", "sign") from err
     return ed25519, serialization, InvalidSignature

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssljax.core.errors import ArtefactError, MissingExtraError
+from ssljax.core.errors import ArtefactError, needed
 from ssljax.core.tree import named_leaves, unflatten
 from ssljax.export.artefact import Contents
 from ssljax.export.foreign import card_without_use, write_foreign
@@ -58,10 +58,8 @@ def write(output: Path, contents: Contents) -> dict[str, Any]:
         MissingExtraError: TensorFlow is not installed.
         ArtefactError: TensorFlow answers otherwise, or `output` is something else.
     """
-    try:
+    with needed("tensorflow", "jax2tf"):
         import tensorflow as tf
-    except ImportError as err:
-        raise MissingExtraError("tensorflow", "jax2tf") from err
     programs = {name: p for name, p in contents.programs.items()
                 if not any(key.startswith("cache/") for key in p.inputs)}
 

@@ -14,13 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssljax.core.errors import (
-    ConfigError,
-    DataError,
-    MissingExtraError,
-    UnreadableRecordError,
-    nearest,
-)
+from ssljax.core.errors import ConfigError, DataError, UnreadableRecordError, nearest, needed
 
 Operation = Mapping[str, Any]              # {"name": of OPERATIONS, **its arguments}
 
@@ -150,10 +144,8 @@ def image_files() -> Any:
     Raises:
         MissingExtraError: Pillow is not installed.
     """
-    try:
+    with needed("pillow", "serve"):
         from ssljax.media import image
-    except ImportError as err:
-        raise MissingExtraError("pillow", "serve") from err
     return image
 
 

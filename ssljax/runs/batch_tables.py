@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ssljax.core.cache import users_folder
-from ssljax.core.errors import DataError, MissingExtraError, UnreadableRecordError
+from ssljax.core.errors import DataError, UnreadableRecordError, needed
 from ssljax.core.files import write_atomic
 from ssljax.core.source import Source, read_each
 from ssljax.sources.images import make as make_images
@@ -45,11 +45,9 @@ def arrow() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    try:
+    with needed("pyarrow", "curate"):
         import pyarrow
         import pyarrow.parquet
-    except ModuleNotFoundError as err:
-        raise MissingExtraError("pyarrow", "curate") from err
     return pyarrow
 
 

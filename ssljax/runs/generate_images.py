@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ssljax.core.errors import ConfigError, MissingExtraError
+from ssljax.core.errors import ConfigError, needed
 from ssljax.core.files import write_atomic
 from ssljax.evals.generated import drawer
 from ssljax.runs.restore import load_run
@@ -70,10 +70,8 @@ def write_grid(path: str | pathlib.Path, images: np.ndarray) -> None:
     Raises:
         MissingExtraError: Pillow is not installed.
     """
-    try:
+    with needed("pillow", "train"):
         from PIL import Image
-    except ImportError as err:
-        raise MissingExtraError("pillow", "train") from err
     picture = grid(images)
     data = io.BytesIO()
     Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(data, "PNG")

@@ -16,7 +16,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ssljax.core.errors import ConfigError, MissingExtraError, nearest
+from ssljax.core.errors import ConfigError, nearest, needed
 
 FILE, BINDING = "--gin=", "--gin."       # what an argument of the command line begins with
 OPEN = "mesh."          # every axis is in every mesh, whether the experiment mentions it or not
@@ -109,10 +109,8 @@ def read_file(path: pathlib.Path, including: tuple[pathlib.Path, ...]) -> Iterat
 
 def parse(text: str, where: str, including: tuple[pathlib.Path, ...]) -> Iterator[Binding]:
     """Yield the bindings of gin's text, read by gin's parser."""
-    try:
+    with needed("gin-config", "gin"):
         gin = importlib.import_module("gin.config_parser")
-    except ModuleNotFoundError as err:
-        raise MissingExtraError("gin-config", "gin") from err
     try:
         # A last line without an end is no statement to Python's tokenizer.
         for statement in gin.ConfigParser(f"{text}\n", Delegate()):

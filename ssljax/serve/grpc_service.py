@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ssljax.core.errors import MissingExtraError, RequestError, ServeError
+from ssljax.core.errors import MissingExtraError, RequestError, ServeError, needed
 from ssljax.serve.inputs import MEDIA_BODY
 from ssljax.serve.tensor_json import LENGTH_HEADER
 from ssljax.serve.tensors import DATATYPES, objects_of, raw_bytes
@@ -58,12 +58,10 @@ async def serving_grpc(app: ASGIApp, address: str, *,
         MissingExtraError: grpcio is not installed.
         ServeError: the address cannot be had.
     """
-    try:
+    with needed("grpcio", "grpc"):
         import grpc
 
         from ssljax.serve.grpc_messages import METHODS, SERVICE, message_classes
-    except ImportError as err:
-        raise MissingExtraError("grpcio", "grpc") from err
     kinds, limit = message_classes(), MEDIA_BODY
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", limit),
                                       ("grpc.so_reuseport", 0)])

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from ssljax.core.errors import MissingExtraError
+from ssljax.core.errors import needed
 
 WAITING = 100_000                  # rows between calls and thread; more are dropped and counted
 ROWS, SECONDS = 50_000, 60.0       # of a file, whichever comes first
@@ -117,11 +117,9 @@ def writer(options: LogOptions) -> Callable[[list[Mapping[str, Any]]], None]:
     Raises:
         MissingExtraError: pyarrow is not installed.
     """
-    try:
+    with needed("pyarrow", "log"):
         import pyarrow as pa
         from pyarrow import parquet
-    except ImportError as err:
-        raise MissingExtraError("pyarrow", "log") from err
     text, number, real = pa.string(), pa.int64(), pa.float64()
     schema = pa.schema({
         "time": pa.timestamp("us", tz="UTC"), "request": text, "model": text, "version": text,

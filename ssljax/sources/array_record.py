@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ssljax.core.errors import DataError, MissingExtraError, UnreadableRecordError
+from ssljax.core.errors import DataError, UnreadableRecordError, needed
 from ssljax.core.rng import record_id
 from ssljax.core.source import Record, Source
 from ssljax.sources.files import files_hash, find_files
@@ -45,10 +45,8 @@ def reader(files: tuple[str, ...]) -> Any:
     Raises:
         DataError: they are not ArrayRecord files.
     """
-    try:
+    with needed("array_record", "train"):
         from array_record.python.array_record_data_source import ArrayRecordDataSource
-    except ImportError as err:
-        raise MissingExtraError("array_record", "train") from err
     try:
         opened = ArrayRecordDataSource(list(files))
         len(opened)
@@ -101,10 +99,8 @@ def write(path: str, records: Iterable[Mapping[str, Any]]) -> int:
     Raises:
         MissingExtraError: array_record is not installed.
     """
-    try:
+    with needed("array_record", "train"):
         from array_record.python.array_record_module import ArrayRecordWriter
-    except ImportError as err:
-        raise MissingExtraError("array_record", "train") from err
     writer, count = ArrayRecordWriter(path, "group_size:1"), 0
     try:
         for record in records:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ssljax.core.errors import MissingExtraError
+from ssljax.core.errors import needed
 from ssljax.core.rng import hash64, record_id
 from ssljax.core.source import Source
 
@@ -56,10 +56,8 @@ class Digits:
 @functools.cache
 def load() -> tuple[np.ndarray, np.ndarray]:
     """Return all images, uint8 [1797, 8, 8, 1] from 0 to 255, and labels, int64 [1797]."""
-    try:
+    with needed("scikit-learn", "digits"):
         from sklearn.datasets import load_digits
-    except ImportError as err:
-        raise MissingExtraError("scikit-learn", "digits") from err
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     images.setflags(write=False)        # records share this memory

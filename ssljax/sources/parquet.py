@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ssljax.core.errors import DataError, MissingExtraError, UnreadableRecordError, nearest
+from ssljax.core.errors import DataError, UnreadableRecordError, nearest, needed
 from ssljax.core.rng import record_id
 from ssljax.core.source import Record, Source
 from ssljax.sources.files import files_hash, find_files
@@ -55,10 +55,8 @@ def open_file(path: str) -> Any:
         DataError: it is not Parquet.
         MissingExtraError: pyarrow is not installed.
     """
-    try:
+    with needed("pyarrow", "curate"):
         import pyarrow.parquet
-    except ImportError as err:
-        raise MissingExtraError("pyarrow", "curate") from err
     try:
         return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as err:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ssljax.core.cache import entry
-from ssljax.core.errors import DataError, MissingExtraError
+from ssljax.core.errors import DataError, MissingExtraError, needed
 from ssljax.core.source import Source, Vocabulary, windows
 from ssljax.sources.manifest import read_manifest
 from ssljax.sources.materialised import open_store
@@ -82,11 +82,9 @@ def add_task(name: str, path: str) -> Any:
         MissingExtraError: SeqIO is not installed.
         DataError: there is no dataset, or it is damaged.
     """
-    try:
+    with needed("seqio", "seqio"):
         import seqio
         import tensorflow as tf
-    except ImportError as err:
-        raise MissingExtraError("seqio", "seqio") from err
     splits = {split: open_shards(path=path, split=split) for split in read_manifest(path).splits}
     end_of_text = end_of_text_id(Path(path, "tokenizer.json"))
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ssljax.core.errors import ConfigError, MissingExtraError
+from ssljax.core.errors import ConfigError, needed
 from ssljax.core.files import write_json
 from ssljax.core.types import Writer
 from ssljax.track.background import Row, in_background
@@ -78,11 +78,9 @@ def connect(uri: str) -> Any:
         MissingExtraError: mlflow is not installed.
         ConfigError: mlflow does not know such an address.
     """
-    try:
+    with needed("mlflow", "mlflow"):
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
-    except ModuleNotFoundError as err:
-        raise MissingExtraError("mlflow", "mlflow") from err
     try:
         return MlflowClient(tracking_uri=uri)
     except MlflowException as err:

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.flax import load_file
 
-from ssljax.core.errors import ArtefactError, MissingExtraError, nearest
+from ssljax.core.errors import ArtefactError, nearest, needed
 from ssljax.core.types import PyTree
 from ssljax.export.hugging_face import gpt2, llama, vit
 from ssljax.export.hugging_face.architecture import Architecture
@@ -52,10 +52,8 @@ def find_folder(source: str) -> Path:
     if not HUB_NAME.fullmatch(source):
         raise ArtefactError(f"{source} is neither a folder nor a name of the Hugging Face hub such "
                             'as "openai-community/gpt2" or "owner/name@revision".')
-    try:
+    with needed("huggingface_hub", "train"):
         import huggingface_hub
-    except ImportError as err:
-        raise MissingExtraError("huggingface_hub", "train") from err
     name, _, revision = source.partition("@")
     try:
         return Path(huggingface_hub.snapshot_download(name, revision=revision or None,
