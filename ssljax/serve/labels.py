@@ -1,5 +1,7 @@
 """Logits of a classifier to probabilities and the names of its classes."""
 
+from typing import Any
+
 import numpy as np
 
 from ssljax.serve.artefact import Artefact
@@ -16,3 +18,12 @@ def labels_of(artefact: Artefact, count: int) -> list[str]:
     labels = artefact.manifest["functions"]["classify"].get("labels") or ()
     known = len(labels) == count
     return [str(label) for label in labels] if known else [str(n) for n in range(count)]
+
+
+def judged(artefact: Artefact, logits: np.ndarray, top: int | None = None) -> dict[str, Any]:
+    """Return one input's classes: the best, and all in their order or the `top` best first."""
+    labels, probabilities = labels_of(artefact, len(logits)), softmax(logits)
+    best = int(np.argmax(probabilities))
+    order = range(len(labels)) if top is None else np.argsort(-probabilities, kind="stable")[:top]
+    return {"label": labels[best], "probs": probabilities[order].tolist(),
+            "labels": [labels[i] for i in order], "num_classes": len(labels)}
