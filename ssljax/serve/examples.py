@@ -1,16 +1,22 @@
-"""From the inputs of a request to examples, off the event loop, and on to the encoder's answers."""
+"""From the inputs of a request to examples, off the event loop, and on to the encoder's answers.
+
+`answered(request, server, function, accepted, threads)` is what the routes of encoders share.
+"""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from starlette.requests import Request
 
 from ssljax.core.errors import RequestError
+from ssljax.serve.batching import PATIENCE
+from ssljax.serve.checks import Check, anything, number, text
 from ssljax.serve.exchange import unless_gone
-from ssljax.serve.http import call_of
+from ssljax.serve.fields import Fields, check_fields, read_object
+from ssljax.serve.http import call_of, read_body
 from ssljax.serve.inputs import (
     MEDIA_BODY,
     Fetch,
@@ -24,6 +30,17 @@ from ssljax.serve.served import Served, Server
 
 SHORT = 1024                 # characters or ids that are encoded on the event loop
 DECODERS = 4                 # threads that decode inputs; Pillow and tokenizers let others run
+INPUT: dict[str, Check] = {            # of every route of encoders
+    "model": text, "input": anything, "user": text, "max_wait": number(0, 86400)}
+
+
+class Answered(NamedTuple):
+    """A request's model, fields and examples, and the encoder's answers to these."""
+
+    served: Served
+    fields: Fields
+    examples: list[np.ndarray]
+    rows: list[np.ndarray]
 
 
 def decoding_threads() -> Executor:
@@ -35,6 +52,31 @@ def body_limit(server: Server) -> int:
     """Return the bytes of a body that are read where pictures and the like may be in it."""
     media = any(media_of(one.artefact) for one in server.served())
     return max(server.body, MEDIA_BODY) if media else server.body
+
+
+async def answered(request: Request, server: Server, function: str,
+                   accepted: Mapping[str, Check], threads: Executor) -> Answered:
+    """Read a request, let the encoder of its model answer, and return both.
+
+    Args:
+        request: whose body nobody has read.
+        server: of the models.
+        function: of the encoder.
+        accepted: the fields of the route by name, INPUT among them.
+        threads: from decoding_threads.
+
+    Raises:
+        RequestError: naming the field, the value seen and what is accepted.
+        GoneError: the client went first.
+    """
+    fields = check_fields(read_object(await read_body(request, body_limit(server))), accepted)
+    served = server.find(fields.get("model"), call_of(request))
+    if "input" not in fields:
+        raise RequestError(f"input is missing; expected what to {function}.", param="input")
+    encoding_of(served, function)
+    examples = await read_examples(served, fields["input"], fetch=server.fetch, threads=threads)
+    rows = await encode(request, served, function, examples, fields.get("max_wait", PATIENCE))
+    return Answered(served, fields, examples, rows)
 
 
 def encoding_of(served: Served, function: str) -> Any:

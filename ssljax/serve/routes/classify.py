@@ -12,13 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ssljax.core.errors import RequestError
-from ssljax.serve.batching import PATIENCE
-from ssljax.serve.checks import Check, anything, integer, number, text
-from ssljax.serve.examples import body_limit, decoding_threads, encode, encoding_of, read_examples
-from ssljax.serve.fields import check_fields, read_object
-from ssljax.serve.http import JsonResponse, call_of, read_body
-from ssljax.serve.labels import labels_of, softmax
+from ssljax.serve.checks import Check, integer
+from ssljax.serve.examples import INPUT, answered, decoding_threads
+from ssljax.serve.http import JsonResponse, call_of
+from ssljax.serve.labels import judged
 from ssljax.serve.served import Served, Server
 
 
@@ -27,15 +24,7 @@ def routes(server: Server) -> list[BaseRoute]:
     threads = decoding_threads()
 
     async def classify(request: Request) -> Response:
-        fields = check_fields(read_object(await read_body(request, body_limit(server))), FIELDS)
-        served = server.find(fields.get("model"), call_of(request))
-        if "input" not in fields:
-            raise RequestError("input is missing; expected what to classify.", param="input")
-        encoding_of(served, "classify")
-        examples = await read_examples(served, fields["input"], fetch=server.fetch,
-                                       threads=threads)
-        logits = await encode(request, served, "classify", examples,
-                               fields.get("max_wait", PATIENCE))
+        served, fields, _, logits = await answered(request, server, "classify", FIELDS, threads)
         return JsonResponse(answer(call_of(request).id, served, logits, fields.get("top")))
 
     return [Route(path, classify, methods=["POST"]) for path in ("/classify", "/v1/classify")]
@@ -45,18 +34,8 @@ def answer(id: str, served: Served, logits: list[np.ndarray], top: int | None) -
     """Return the answer's object; with `top`, only so many of the most probable classes."""
     return {"id": f"classify-{id}", "object": "list", "model": served.name,
             "system_fingerprint": served.encoding.fingerprint,
-            "data": [judged(at, row, labels_of(served.artefact, len(row)), top)
+            "data": [{"index": at, **judged(served.artefact, row, top)}
                      for at, row in enumerate(logits)]}
 
 
-def judged(at: int, logits: np.ndarray, labels: list[str], top: int | None) -> dict[str, Any]:
-    """Return one input's classes, all in their order or the `top` best first."""
-    probabilities = softmax(logits)
-    best = int(np.argmax(probabilities))
-    order = range(len(labels)) if top is None else np.argsort(-probabilities, kind="stable")[:top]
-    return {"index": at, "label": labels[best], "probs": probabilities[order].tolist(),
-            "labels": [labels[i] for i in order], "num_classes": len(labels)}
-
-
-FIELDS: dict[str, Check] = {"model": text, "input": anything, "user": text, "top": integer(1),
-                            "max_wait": number(0, 86400)}
+FIELDS: dict[str, Check] = {**INPUT, "top": integer(1)}

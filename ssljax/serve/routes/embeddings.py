@@ -13,11 +13,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ssljax.core.errors import RequestError
-from ssljax.serve.batching import PATIENCE
-from ssljax.serve.checks import Check, anything, integer, number, one_of, text
-from ssljax.serve.examples import body_limit, decoding_threads, encode, encoding_of, read_examples
-from ssljax.serve.fields import check_fields, read_object
-from ssljax.serve.http import JsonResponse, call_of, read_body
+from ssljax.serve.checks import Check, integer, one_of
+from ssljax.serve.examples import INPUT, answered, decoding_threads
+from ssljax.serve.http import JsonResponse, call_of
 from ssljax.serve.served import Served, Server
 
 
@@ -26,15 +24,8 @@ def routes(server: Server) -> list[BaseRoute]:
     threads = decoding_threads()
 
     async def embeddings(request: Request) -> Response:
-        fields = check_fields(read_object(await read_body(request, body_limit(server))), FIELDS)
-        served = server.find(fields.get("model"), call_of(request))
-        if "input" not in fields:
-            raise RequestError("input is missing; expected what to embed.", param="input")
-        encoding_of(served, "embed")
-        examples = await read_examples(served, fields["input"], fetch=server.fetch,
-                                       threads=threads)
-        vectors = await encode(request, served, "embed", examples,
-                               fields.get("max_wait", PATIENCE))
+        served, fields, examples, vectors = await answered(request, server, "embed", FIELDS,
+                                                           threads)
         size = fields.get("dimensions")
         if size is not None:
             vectors = [shortened(vector, size, served) for vector in vectors]
@@ -81,6 +72,4 @@ def shortened(vector: np.ndarray, size: int, served: Served) -> np.ndarray:
 
 
 FIELDS: dict[str, Check] = {
-    "model": text, "input": anything, "user": text, "dimensions": integer(1),
-    "encoding_format": one_of("float", "base64"), "max_wait": number(0, 86400),
-}
+    **INPUT, "dimensions": integer(1), "encoding_format": one_of("float", "base64")}
