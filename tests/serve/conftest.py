@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from ssljax.export.artefact import Contents, write_artefact
@@ -17,6 +18,7 @@ from ssljax.export.golden import golden_answers
 from ssljax.export.stablehlo import decoder_programs
 from ssljax.models import gpt
 from ssljax.nn.stack import unstacked
+from ssljax.serve import background
 from ssljax.serve.app import make_app
 from ssljax.serve.artefact import Artefact, load_artefact
 from ssljax.serve.device import Device, make_device
@@ -26,7 +28,6 @@ from ssljax.serve.jobs import Job, Piece, Sampling
 from ssljax.serve.keys import Key, digest, fixed, keys_of, no_keys
 from ssljax.serve.opening import open_server
 from ssljax.serve.served import Served
-from ssljax.serve.server import bind, listen, make_server, run_server
 from ssljax.tokenizers import byte
 
 CONTEXT, SLOTS, VOCAB = 48, 3, 257
@@ -65,6 +66,23 @@ def artefact(artefact_path) -> Artefact:
 @pytest.fixture(scope="session")
 def device(artefact) -> Device:
     return make_device(artefact, slots=SLOTS, page=8, chunk=16)
+
+
+@pytest.fixture(scope="session")
+def guessing(artefact) -> Device:
+    return make_device(artefact, slots=SLOTS, page=8, chunk=16, guesses=3)
+
+
+@pytest.fixture(scope="session")
+def blurred(artefact) -> Callable[[float], Artefact]:
+    """Return blurred(share): the artefact, its weights changed by that share of their spread."""
+    def blur(share: float) -> Artefact:
+        rng = np.random.default_rng(0)
+        return artefact._replace(weights=jax.tree.map(
+            lambda w: w + share * np.std(w) * rng.standard_normal(w.shape, np.float32),
+            artefact.weights))
+
+    return blur
 
 
 @pytest.fixture
@@ -118,16 +136,8 @@ def serving(artefact) -> Callable[..., Any]:
         keys = keys_of(fixed(one)) if api_key else no_keys()
         state = open_server(lambda path, name, version: served, keys=keys, body=4096)
         state.models.load(artefact.path, "tiny", "1", None)
-        server = make_server(make_app(state), grace=2.0)
-        with contextlib.closing(bind("127.0.0.1", 0)) as sock:
-            listen(sock)
-            thread = threading.Thread(target=run_server, args=(server, sock))
-            thread.start()
-            try:
-                yield sock.getsockname()[1]
-            finally:
-                server.should_exit = True
-                thread.join(10)
+        with background.serving(make_app(state)) as address:
+            yield address.port
 
     return serve
 

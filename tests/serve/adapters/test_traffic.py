@@ -15,13 +15,13 @@ import pytest
 from ssljax.core.errors import RequestError
 from ssljax.serve.adapted import load_adapter
 from ssljax.serve.app import make_app
+from ssljax.serve.background import serving
 from ssljax.serve.device import make_device
 from ssljax.serve.engine import StoppedError, start_engine
 from ssljax.serve.jobs import Job, Sampling
 from ssljax.serve.keys import fixed, keys_of, new_key
 from ssljax.serve.loading import close_served, load_served
 from ssljax.serve.opening import open_server
-from ssljax.serve.server import bind, listen, make_server, run_server
 from ssljax.serve.switchboard import Table, base_of
 
 SIZES = {"page": 8, "chunk": 8}
@@ -199,7 +199,6 @@ def server(base, write_adapter):
     state = open_server(load_base, keys=keys_of(fixed([admin])))
     state.models.load(base.artefact.path, "base", "1", None)
     state.models.attach(write_adapter(1), "lora", "1", None, None)
-    web = make_server(make_app(state), grace=5.0)
 
     def ask(method, path, fields=None, connection=None):
         with contextlib.ExitStack() as opened:
@@ -210,15 +209,9 @@ def server(base, write_adapter):
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
 
-    with contextlib.closing(bind("127.0.0.1", 0)) as sock:
-        listen(sock)
-        port = sock.getsockname()[1]
-        thread = threading.Thread(target=run_server, args=(web, sock, state.gate))
-        thread.start()
+    with contextlib.closing(state.models), serving(make_app(state), gate=state.gate) as address:
+        port = address.port
         yield state, ask, port
-        web.should_exit = True
-        thread.join(10)
-        state.models.close()
 
 
 def test_an_adapter_is_a_model_of_its_own(server, write_adapter):

@@ -1,11 +1,9 @@
 """Servers with scripted models, a comparison page over them, and a real browser to look at it."""
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +17,6 @@ from ssljax.serve.arena.app import with_arena
 from ssljax.serve.arena.contestants import Endpoint
 from ssljax.serve.arena.state import Arena, close_arena, open_arena
 from ssljax.serve.arena.transports import application_transport
-from ssljax.serve.server import bind, listen, make_server, run_server
 
 
 class Script(NamedTuple):
@@ -86,12 +83,6 @@ def scripted(models: Mapping[str, Script], *, key: str = "") -> Starlette:
     return app
 
 
-@pytest.fixture(name="listening", scope="session")
-def listening_fixture() -> Callable[..., Any]:
-    """Return listening(application): a context that serves it on loopback and yields its URL."""
-    return listening
-
-
 @pytest.fixture(name="Script", scope="session")
 def script_fixture() -> type[Script]:
     """Return the type of a scripted model."""
@@ -102,21 +93,6 @@ def script_fixture() -> type[Script]:
 def scripted_fixture() -> Callable[..., Starlette]:
     """Return scripted(models, key=): an application of scripted models."""
     return scripted
-
-
-@contextlib.contextmanager
-def listening(app: Any) -> Iterator[str]:
-    """Serve an application on a free port of loopback; yield its URL."""
-    server = make_server(app, grace=1.0)
-    with contextlib.closing(bind("127.0.0.1", 0)) as sock:
-        url = listen(sock)
-        thread = threading.Thread(target=run_server, args=(server, sock))
-        thread.start()
-        try:
-            yield url
-        finally:
-            server.should_exit = True
-            thread.join(10)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ pytest.importorskip("selenium", reason="pip install 'ssljax[dev]'")
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
+from ssljax.serve.background import serving  # noqa: E402
+
 pytestmark = pytest.mark.slow    # a browser takes more of a core than all other tests of the page
 
 XSS = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
@@ -23,10 +25,10 @@ def models(Script):
 
 
 @pytest.fixture
-def look(browser, make_page, models, listening):
+def look(browser, make_page, models):
     """Open the page of a server and return (browser, the page's state)."""
     app, arena = make_page(models)
-    with listening(app) as url:
+    with serving(app, grace=1.0) as (url, _):
         browser.get(url)
         eventually(lambda: script(browser, "document.documentElement.dataset.ready") == "yes")
         yield browser, arena
@@ -228,9 +230,9 @@ def test_panes_fit_the_width(look, width, panes, columns):
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_the_door_opens_with_the_key(browser, make_page, models, listening):
+def test_the_door_opens_with_the_key(browser, make_page, models):
     app, _ = make_page(models, key="k")
-    with listening(app) as url:
+    with serving(app, grace=1.0) as (url, _):
         browser.get(url)
         find(browser, "#key")[0].send_keys("wrong", Keys.ENTER)
         eventually(lambda: "not a key" in texts(browser, "#said")[0])

@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, StreamingRe
 from starlette.routing import Route
 
 from ssljax.serve.arena.transports import BrokenAnswerError, application_transport, http_transport
+from ssljax.serve.background import serving
 
 
 @pytest.fixture
@@ -86,11 +87,11 @@ def test_an_application_that_gives_no_answer_is_told_so():
         asyncio.run(ask())
 
 
-def test_redirects_of_a_server_are_not_followed(app, listening):
+def test_redirects_of_a_server_are_not_followed(app):
     async def ask(url):
         async with http_transport(f"{url}/v1", allow_private=True)(
                 "GET", "/v1/away", b"", {}) as answer:
             return answer.status
 
-    with listening(app) as url:
+    with serving(app, grace=1.0) as (url, _):
         assert asyncio.run(ask(url)) == 307

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ssljax.serve.app import make_app
+from ssljax.serve.background import serving
 from ssljax.serve.batch_runs import start_batches
 from ssljax.serve.engine import Engine, Load, StoppedError
 from ssljax.serve.fields import Limits
@@ -22,7 +23,6 @@ from ssljax.serve.keys import fixed, keys_of, new_key, no_keys
 from ssljax.serve.opening import open_server
 from ssljax.serve.scheduler import QueueFullError
 from ssljax.serve.served import Served, Server
-from ssljax.serve.server import bind, listen, make_server, run_server
 from ssljax.tokenizers import byte
 
 CONTEXT, SLOTS, QUEUE = 400, 8, 4000
@@ -128,19 +128,11 @@ def serving_toys(models: dict[str, str], keys: dict[str, dict[str, Any]] | None 
         state.models.load(Path(folder), model, version or "1", None)
     app = make_app(state)
     stop = start_batches(app, offered, state.served, part=part) if offered else lambda: None
-    server = make_server(app, grace=5.0)
-    with contextlib.closing(bind("127.0.0.1", 0)) as sock:
-        listen(sock)
-        thread = threading.Thread(target=run_server, args=(server, sock, state.gate))
-        thread.start()
-        try:
-            yield Running(state, sock.getsockname()[1],
-                          {name: secret for name, (_, secret) in made.items()})
-        finally:
-            server.should_exit = True
-            thread.join(10)
-            stop()
-            state.models.close()
+    with contextlib.ExitStack() as ends:
+        ends.callback(state.models.close)
+        ends.callback(stop)
+        address = ends.enter_context(serving(app, gate=state.gate, grace=5.0))
+        yield Running(state, address.port, {name: secret for name, (_, secret) in made.items()})
 
 
 @pytest.fixture(scope="session")

@@ -11,22 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from ssljax.serve.server import bind, listen, make_server, run_server
-
-
-@contextlib.contextmanager
-def serving(app, *, stall):
-    """Serve any ASGI application; yield its port."""
-    server = make_server(app, grace=1)
-    with closing(bind("127.0.0.1", 0, stall=stall)) as sock:
-        listen(sock)
-        thread = threading.Thread(target=run_server, args=(server, sock))
-        thread.start()
-        try:
-            yield sock.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join(10)
+from ssljax.serve.background import serving
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the kernel has no such timer")
@@ -40,9 +25,9 @@ def test_client_that_never_reads_is_cut_off_with_a_bounded_buffer():
             sent.append(1)
         ended.set()
 
-    with serving(endless, stall=0.5) as port, closing(socket.socket()) as client:
+    with serving(endless, stall=0.5) as address, closing(socket.socket()) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", port))
+        client.connect(("127.0.0.1", address.port))
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.3)
         assert len(sent) < 1500          # it waits: nothing piles up behind the sockets' buffers

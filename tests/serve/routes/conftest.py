@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -22,10 +21,10 @@ from ssljax.models import vit
 from ssljax.pretext.image import image_format
 from ssljax.serve.app import make_app
 from ssljax.serve.artefact import Artefact
+from ssljax.serve.background import serving
 from ssljax.serve.jobs_folder import Jobs, open_jobs
 from ssljax.serve.loading import load_served
 from ssljax.serve.opening import open_server
-from ssljax.serve.server import bind, listen, make_server, run_server
 
 TEMPLATE = """\
 {% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}
@@ -86,18 +85,9 @@ def site(talker_path, eyes_path, tmp_path_factory) -> Iterator[Site]:
     for name in loaded:
         state.models.load(talker_path, name, "1", None)
     app = make_app(state)
-    server = make_server(app, grace=2.0)
-    with contextlib.closing(bind("127.0.0.1", 0)) as sock:
-        url = listen(sock)
-        thread = threading.Thread(target=run_server, args=(server, sock))
-        thread.start()
-        try:
-            with httpx.Client(base_url=url, timeout=60) as client:
-                yield Site(app, url, client, {name: one.artefact for name, one in loaded.items()})
-        finally:
-            server.should_exit = True
-            thread.join(20)
-            state.models.close()
+    with (contextlib.closing(state.models), serving(app) as address,
+          httpx.Client(base_url=address.url, timeout=60) as client):
+        yield Site(app, address.url, client, {name: one.artefact for name, one in loaded.items()})
 
 
 @pytest.fixture(scope="session")
