@@ -2,6 +2,8 @@
 
     with serving(make_app(server)) as address:
         httpx.get(f"{address.url}/v1/models")
+
+The server has a thread of its own; a server that is a process's work is runs/serve.py's.
 """
 
 import contextlib
