@@ -1,33 +1,32 @@
 """The gates' verdicts: what is below a bar is never called met."""
 
-import importlib.util
 import pathlib
 import sys
 
-import pytest
-
 GATES = pathlib.Path(__file__).parents[2] / "tools/gates"
+sys.path.insert(0, str(GATES))
+import page  # noqa: E402  scripts beside others, not a package
+import verdicts  # noqa: E402
+import vision  # noqa: E402
+
+sys.path.remove(str(GATES))
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, GATES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+def test_a_table_replaces_what_stood_between_its_marks(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "PAGE", tmp_path / "results.md")
+    page.PAGE.write_text("a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb <!-- y: begin -->\n")
+    page.write_between("x", "new")
+    page.write_between("x", "newer")
+    assert page.PAGE.read_text() == (
+        "a\n<!-- x: begin -->\nnewer\n<!-- x: end -->\nb <!-- y: begin -->\n")
 
 
-@pytest.fixture(scope="module")
-def verdicts():
-    return load("verdicts")
-
-
-def test_a_row_has_the_figures_of_the_last_step_that_was_judged(verdicts):
+def test_a_row_has_the_figures_of_the_last_step_that_was_judged():
     figure = {"value": .4, "low": .3, "high": .5}
     stored = {"latest": 20, "baselines": {}, "steps": {
         "10": {"evals": {"knn": {"knn": {"value": 0.1}}}},
         "20": {"evals": {"knn": {"knn": figure, "knn_raw_pixels": figure}, "health": {}}}}}
-    assert load("vision").numbers(stored) == {"knn": figure, "knn_raw_pixels": figure}
+    assert vision.numbers(stored) == {"knn": figure, "knn_raw_pixels": figure}
 
 
 def row(seed, linear, knn=.40, **more):
@@ -37,35 +36,35 @@ def row(seed, linear, knn=.40, **more):
         name: {"value": v, "low": v - .01, "high": v + .01} for name, v in found.items()}}
 
 
-def test_a_clear_margin_is_met(verdicts):
+def test_a_clear_margin_is_met():
     gate = verdicts.Gate("joint", (0, 1, 2))
     assert verdicts.verdict(gate, [row(s, .46 + s / 1000) for s in range(3)]) == "met"
 
 
-def test_a_mean_above_the_bar_with_a_wide_spread_is_missed(verdicts):
+def test_a_mean_above_the_bar_with_a_wide_spread_is_missed():
     gate = verdicts.Gate("joint", (0, 1, 2))
     said = verdicts.verdict(gate, [row(0, .41), row(1, .44), row(2, .47)])
     assert "missed" in said and "linear_raw_pixels" in said
 
 
-def test_a_run_that_took_too_long_is_never_met(verdicts):
+def test_a_run_that_took_too_long_is_never_met():
     said = verdicts.verdict(verdicts.Gate("joint", (0,)), [row(0, .46) | {"cpu_minutes": 8.2}])
     assert said == "**over** 8 CPU-minutes: 8.2"
 
 
-def test_one_seed_is_judged_by_its_test_images_alone(verdicts):
+def test_one_seed_is_judged_by_its_test_images_alone():
     gate = verdicts.Gate("joint", (0,))
     assert verdicts.verdict(gate, [row(0, .445)]) == "met"
     assert "missed" in verdicts.verdict(gate, [row(0, .435)])
 
 
-def test_what_was_not_judged_is_never_met(verdicts):
+def test_what_was_not_judged_is_never_met():
     gate = verdicts.Gate("rotation", (0,))
     assert "not judged" in verdicts.verdict(gate, [row(0, .6)])
     assert verdicts.verdict(gate, []) == "not run yet"
 
 
-def test_an_error_must_be_below_its_baseline(verdicts):
+def test_an_error_must_be_below_its_baseline():
     gate = verdicts.Gate("masked", (0,))
     below = row(0, .5, masked_error=.020, masked_error_neighbours=.05)
     above = row(0, .5, masked_error=.06, masked_error_neighbours=.05)
@@ -73,7 +72,7 @@ def test_an_error_must_be_below_its_baseline(verdicts):
     assert "missed" in verdicts.verdict(gate, [above])
 
 
-def test_the_table_has_a_line_for_every_method_and_says_which_seeds_are_missing(verdicts):
+def test_the_table_has_a_line_for_every_method_and_says_which_seeds_are_missing():
     gates = {"a": verdicts.Gate("joint", (0, 1, 2)), "b": verdicts.Gate("other", (0,))}
     text = verdicts.table(gates, [row(0, .5) | {"method": "a"}])
     assert "| a | one seed |" in text and "2 seeds to come" in text

@@ -1,12 +1,14 @@
 """When the collapse alarm fires: on methods that were broken, and on ones that are sound.
 
-    .venv/bin/python tools/gates/alarm.py --out report.json [--only byol_no_predictor,...]
+    .venv/bin/python tools/gates/alarm.py [--only byol_no_predictor,...] [--out FILE]
 
 Each fault takes away what keeps a method from collapsing; each healthy run is a method as it
 comes. Both train a tiny vision transformer on scikit-learn's digits, or on 2,000 images of
 --data DIR/cifar10_train.zip, for --steps steps, and hand the alarm what a run of `ssljax pretrain`
-would log. Reported: whether the features had collapsed at the end, the step at which the alarm
-first fired and by which metric, and the share of healthy runs in which it fired at all.
+would log. Reported: the spread of features at the end, the step at which the alarm first fired and
+by which metric, and the share of healthy runs in which it fired at all. Rows are kept in
+docs/gates/alarm.json as they come, and those that are there are not run again; the table goes into
+docs/results.md. With --out both stay in a file of their own.
 """
 
 import argparse
@@ -15,11 +17,12 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
 
 import jax
+from page import ROOT, write_between
 
 from ssljax.families.heads import Head
 from ssljax.objectives import byol, dino, swav
@@ -28,15 +31,15 @@ from ssljax.train.alarm import Watch
 from ssljax.train.state import init_state
 from ssljax.train.step import make_train_step
 
+FOUND = ROOT / "docs/gates/alarm.json"
 LOG = 10                    # steps between what is logged, a run's default
-History = dict[str, list[tuple[int, float]]]
 Patch = Callable[[], contextlib.AbstractContextManager[Any]]
 
 NARROW = {"hidden_dim": 128, "out_dim": 64}
 PROTOTYPES = {"out_dim": 256, "hidden_dim": 128, "bottleneck_dim": 32}
 METHODS: dict[str, dict[str, Any]] = {
     "simclr": {**NARROW, "temperature": 0.2}, "moco_v2": {**NARROW, "queue_size": 1024},
-    "moco_v3": NARROW, "byol": {**NARROW, "momentum": 0.97},
+    "moco_v3": {"dims": (128, 128, 64), "predictor_dim": 128}, "byol": {**NARROW, "momentum": 0.97},
     "simsiam": {"hidden_dims": (128,), "out_dim": 128, "bottleneck_dim": 32},
     "swav": {**NARROW, "prototypes": 256}, "barlow_twins": {"dims": (256, 256)},
     "vicreg": {"dims": (256, 256)}, "lejepa": {},
@@ -126,46 +129,56 @@ def run(name: str, *, data: str, seed: int, steps: int) -> dict[str, Any]:
     method, options, factor, broken = FAULTS.get(name, (name, {}, 1, nothing))
     lr = LR.get(method, 2e-3) * factor
     config = config_of(method, options, data=data, lr=lr, seed=seed, steps=steps)
-    watch, history, began = Watch(), {}, time.perf_counter()
-    fired = []
+    watch, spread, fired, began = Watch(), [], [], time.perf_counter()
     with broken():
         for step, scalars in logged(config):
             fired += watch(step, scalars)
-            for metric, value in scalars.items():
-                history.setdefault(metric, []).append((step, value))
+            spread.append(scalars["embedding_std"])
     first = fired[0] if fired else None
     return {"run": name, "data": "cifar10" if data else "digits", "seed": seed, "steps": steps,
-            "embedding_std": history["embedding_std"][-1][1],
-            "fired_at": first and first.step, "by": first and first.metric,
-            "message": first and str(first), "seconds": round(time.perf_counter() - began, 1),
-            "history": history}
+            "embedding_std": spread[-1], "fired_at": first and first.step,
+            "by": first and first.metric, "message": first and str(first),
+            "seconds": round(time.perf_counter() - began, 1)}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the Markdown table of rows, and the sentence on false alarms."""
+    lines = ["| run | seed | features' spread at the end | alarm at step | by |",
+             "|---|---|---|---|---|"]
+    lines += [f"| {row['run']} | {row['seed']} | {row['embedding_std']:.3f} | "
+              f"{row['fired_at'] or 'none'} | {row['by'] or ''} |" for row in rows]
+    healthy = [row for row in rows if row["run"] not in FAULTS]
+    alarmed = [row for row in healthy if row["fired_at"]]
+    said = f"False alarms: {len(alarmed)} of {len(healthy)} healthy runs."
+    return "\n".join([*lines, "", said])
 
 
 def main() -> None:
     """Run what was asked for and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="", help="folder of cifar10_train.zip; else digits")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=2, help="of every healthy run")
     parser.add_argument("--only", default="", help="faults and methods, by comma")
-    parser.add_argument("--out", type=pathlib.Path, help="where the JSON report goes")
+    parser.add_argument("--out", type=pathlib.Path, default=FOUND, help="where the rows go")
     told = parser.parse_args()
     data = str(pathlib.Path(told.data) / "cifar10_train.zip") if told.data else ""
     asked = told.only.split(",") if told.only else [*FAULTS, *METHODS]
-    rows = []
+    if unknown := [name for name in asked if name not in FAULTS and name not in METHODS]:
+        sys.exit(f"No run {unknown[0]!r}; known are {', '.join([*FAULTS, *METHODS])}.")
+    rows = json.loads(told.out.read_text()) if told.out.exists() else []
+    have = {(row["run"], row["data"], row["seed"], row["steps"]) for row in rows}
     for name in asked:
         for seed in range(1 if name in FAULTS else told.seeds):
+            if (name, "cifar10" if data else "digits", seed, told.steps) in have:
+                continue
             rows.append(run(name, data=data, seed=seed, steps=told.steps))
-            shown = {k: v for k, v in rows[-1].items() if k not in ("history", "message")}
-            print(json.dumps(shown), flush=True)
-            if told.out:
-                told.out.write_text(json.dumps(rows))
-    healthy = [row for row in rows if row["run"] not in FAULTS]
-    if healthy:
-        alarmed = [row["run"] for row in healthy if row["fired_at"]]
-        print(f"false alarms: {len(alarmed)} of {len(healthy)} healthy runs {alarmed}")
-    missed = [row["run"] for row in rows if row["run"] in FAULTS and not row["fired_at"]]
-    sys.exit(f"not noticed: {', '.join(missed)}" if missed else 0)
+            print(json.dumps(rows[-1] | {"message": None}), flush=True)
+            told.out.write_text(json.dumps(rows, indent=1) + "\n")
+    print(table(rows))
+    if told.out == FOUND:
+        write_between("alarm", table(rows))
 
 
 if __name__ == "__main__":

@@ -25,12 +25,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from page import ROOT, write_between
 from verdicts import Gate, table
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOUND = ROOT / "docs/gates/vision.json"
-PAGE = ROOT / "docs/results.md"
-MARKS = ("<!-- vision gates: begin -->", "<!-- vision gates: end -->")
 THREE, ONE = (0, 1, 2), (0,)
 GATES = {
     **{name: Gate("joint", THREE) for name in (
@@ -133,21 +131,13 @@ def add(row: Mapping[str, Any]) -> None:
         FOUND.parent.mkdir(parents=True, exist_ok=True)
         FOUND.write_text(json.dumps({"benchmark": "gates/vision", "machine": machine(),
                                      "rows": kept}, indent=1) + "\n")
-        write_table(kept)
+        write_between("vision gates", table(GATES, kept))
 
 
 def machine() -> str:
     """Return what ran this."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return f"{os.cpu_count()} CPU cores, {memory:.0f} GiB"
-
-
-def write_table(found: list[dict[str, Any]]) -> None:
-    """Write the table between its marks in docs/results.md."""
-    text = PAGE.read_text()
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    PAGE.write_text(f"{before}{MARKS[0]}\n{table(GATES, found)}\n{MARKS[1]}{after}")
 
 
 def work(todo: list[Run], jobs: int, data: pathlib.Path, home: pathlib.Path) -> list[str]:
@@ -190,7 +180,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write and print the table")
     args = parser.parse_args()
     if args.table:
-        write_table(rows())
+        write_between("vision gates", table(GATES, rows()))
         print(table(GATES, rows()))
         return
     if not (args.data / "cifar10_train.zip").exists():
