@@ -1,14 +1,13 @@
-"""Vectors or texts for every row of a table or folder, exactly once, whatever is killed.
+"""What a model says of every row of a table or folder, exactly once, whatever is killed.
 
 Rows are done in parts of fixed size; each part appears in the hidden `.<output>.work` by one
 rename, and the output by another once all are there. The same command continues a job that was
 killed, and its output has the same bytes as that of an uninterrupted one: a row's numbers depend on
 no other row. `<output>.job.json` beside it says what made it.
 
-Input: .jsonl or .parquet with a column of text, or of encoded images; or a folder, zip or tar of
-images. Output: .jsonl or .parquet with the input's other columns, `row`, `embedding` and `error`
-(null, or why the row has no embedding); completions take its place where texts are asked for
-(batch_answers.py).
+Input: .jsonl or .parquet with a column of texts, or of images in the spellings that a request may
+have; or a folder, zip or tar of images. Output: .jsonl or .parquet with the input's other columns,
+`row`, the answer (batch_encoders.py, batch_answers.py) and `error`: null, or why there is none.
 """
 
 import contextlib
@@ -21,102 +20,111 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ssljax.core.errors import DataError, UnreadableRecordError
+from ssljax.core.errors import DataError
 from ssljax.core.files import sha256, sync_folder, write_json
-from ssljax.media import operations
+from ssljax.runs import batch_answers, batch_encoders
 from ssljax.runs.artefact import open_artefact
-from ssljax.runs.batch_answers import Answer, application, completer, requester
-from ssljax.runs.batch_tables import INPUTS, OUTPUTS, Row, count_rows, read_rows, write_rows
-from ssljax.serve.artefact import Artefact
-from ssljax.serve.embedding import make_embed
+from ssljax.runs.batch_answers import Answer, application, requester, writer
+from ssljax.runs.batch_encoders import encodes, function_of
+from ssljax.runs.batch_tables import INPUTS, OUTPUTS, count_rows, read_rows, write_rows
 from ssljax.serve.manifest import read_manifest
 from ssljax.serve.parts import in_parts, workplace
 
-PART, TEXTS = 1024, 64         # rows between two renames: vectors are quick, texts are not
-OURS = ("row", "embedding", "error")
+# Rows between two renames: vectors are quick and small, texts are slow, vectors of tokens large.
+PARTS = {"embed": 1024, "classify": 1024, "sequence": 64, "score": 64, "complete": 64}
 
 Report = Callable[[int, int], None]                # told rows done so far and rows of all
-Prepare = Callable[[Any], np.ndarray]
 
 
 class Done(NamedTuple):
-    """What a job did: rows of output, those without an embedding, and whether it was new."""
+    """What a job did: rows of output, those without an answer, and whether it was new."""
 
     rows: int
     errors: int
     new: bool
 
 
-def embed_table(artefact: str | Path, source: str | Path, output: str | Path, *, column: str = "",
-                report: Report = lambda done, total: None, part: int = PART,
-                trusted: Sequence[Path] = ()) -> Done:
-    """Write the embedding of every row.
+def encode_table(artefact: str | Path, source: str | Path, output: str | Path, *,
+                 function: str = "embed", column: str = "", top: int | None = None,
+                 report: Report = lambda done, total: None, part: int = 0,
+                 trusted: Sequence[Path] = ()) -> Done:
+    """Write what an encoder says of every row.
 
     Args:
         artefact: folder that `ssljax export` wrote.
         source: what to read.
         output: a .jsonl or .parquet file.
+        function: "embed", "sequence" (a vector for each token or patch) or "classify".
         column: of text or images; "text" or "image" unless told.
+        top: only so many classes, the most probable first; None for all in their order.
         report: told how many rows are done, of how many.
-        part: rows between two renames; the output does not depend on it.
+        part: rows between two renames, of PARTS unless told; the output does not depend on it.
         trusted: public keys, one of which must have signed the artefact; () asks for none.
 
     Raises:
         ArtefactError: the artefact is damaged.
-        ServeError: it has no vectors to give.
+        ServeError: it does not have that function.
         DataError: the input cannot be read, or the output is of another job.
     """
     @contextlib.contextmanager
-    def embedding() -> Iterator[Answer]:
-        function = embedder(loaded)
-        yield lambda rows, first: answer(rows, first, column, function)
+    def encoding() -> Iterator[Answer]:
+        yield encodes(function_of(loaded, function, top), column)
 
     loaded = open_artefact(Path(artefact), trusted=trusted)
     column = column or ("text" if loaded.tokenizer else "image")
-    job = {"artefact": sha256(loaded.path / "manifest.json"), "column": column, "function": "embed"}
-    return write_table(job, embedding, Path(source), Path(output), report, part)
+    job = {"artefact": sha256(loaded.path / "manifest.json"), "column": column,
+           "function": function, **({} if top is None else {"top": top})}
+    return write_table(job, batch_encoders.COLUMNS[function], encoding, Path(source), Path(output),
+                       report, part or PARTS[function])
 
 
-def complete_table(artefact: str | Path, source: str | Path, output: str | Path, *,
-                   column: str = "prompt", report: Report = lambda done, total: None,
-                   part: int = TEXTS, trusted: Sequence[Path] = (), **options: Any) -> Done:
-    """Write the completion of every row's prompt, or the answers to OpenAI's batch requests.
+def write_texts(artefact: str | Path, source: str | Path, output: str | Path, *,
+                function: str = "complete", column: str = "",
+                report: Report = lambda done, total: None, part: int = 0,
+                trusted: Sequence[Path] = (), **options: Any) -> Done:
+    """Write what a language model says of every row, or the answers to OpenAI's batch requests.
 
     Args:
         artefact: folder that `ssljax export` wrote, of a decoder.
-        source: rows with a column of prompts; or .jsonl of requests, with custom_id and body.
+        source: rows with a column of texts; or .jsonl of requests, with custom_id and body.
         output: a .jsonl or .parquet file; answers to requests are .jsonl.
-        column: of the prompts; "body" answers requests.
+        function: "complete", or "score": the log probability of each token.
+        column: of the texts, "prompt" to complete and "text" to score unless told; "body" answers
+            requests.
         report: told how many rows are done, of how many.
-        part: rows between two renames; the output does not depend on it.
+        part: rows between two renames, of PARTS unless told; the output does not depend on it.
         trusted: public keys, one of which must have signed the artefact; () asks for none.
         options: of every completion: max_tokens, temperature and their like.
 
     Raises:
         ArtefactError: the artefact is damaged.
+        ServeError: it writes no text.
         DataError: the input cannot be read, or the output is of another job.
     """
     @contextlib.contextmanager
-    def completing() -> Iterator[Answer]:
-        with application(Path(artefact), partial(open_artefact, trusted=trusted)) as app:
-            yield requester(app) if column == "body" else completer(app, column, options)
+    def writing() -> Iterator[Answer]:
+        with application(Path(artefact), partial(open_artefact, trusted=trusted)) as site:
+            yield requester(site.app) if column == "body" else writer(site, function, column,
+                                                                      options)
 
+    column = column or {"complete": "prompt", "score": "text"}[function]
     if column == "body" and Path(output).suffix != ".jsonl":
         raise DataError(f"{output}: answers to batch requests are nested; choose a .jsonl file.")
     read_manifest(Path(artefact))
     job = {"artefact": sha256(Path(artefact) / "manifest.json"), "column": column,
-           "function": "complete", "options": options}
-    return write_table(job, completing, Path(source), Path(output), report, part)
+           "function": function, "options": options}
+    return write_table(job, batch_answers.COLUMNS[function], writing, Path(source), Path(output),
+                       report, part or PARTS[function])
 
 
-def write_table(job: Mapping[str, Any], answering: Callable[[], AbstractContextManager[Answer]],
-                source: Path, output: Path, report: Report, part: int) -> Done:
+def write_table(job: Mapping[str, Any], ours: Sequence[str],
+                answering: Callable[[], AbstractContextManager[Answer]], source: Path, output: Path,
+                report: Report, part: int) -> Done:
     """Write the answers to all rows, part by part, from where an earlier process got to.
 
     Args:
         job: what makes the output: artefact, function, options.
+        ours: names of the columns that answers add.
         answering: entered where something is left to do; gives (rows, number of the first) -> rows.
         source: what to read.
         output: what to write.
@@ -136,7 +144,7 @@ def write_table(job: Mapping[str, Any], answering: Callable[[], AbstractContextM
         for number, rows in enumerate(in_parts(read_rows(source, job["column"]), part)):
             path = folder / f"{number:08d}{output.suffix}"
             if not path.exists():
-                write_rows(path, answers(rows, number * part))
+                write_rows(path, answers(rows, number * part), ours)
             paths.append(path)
             report(number * part + len(rows), total)
         return publish(paths, output, note, job)
@@ -176,46 +184,6 @@ def finished(output: Path, note: Path, job: Mapping[str, Any]) -> Done | None:
     raise DataError(f"{output} exists and is not what this job makes (another artefact, input or "
                     "column, or changed since); nothing was touched. Remove it, or choose another "
                     "--output.")
-
-
-def embedder(artefact: Artefact) -> tuple[Prepare, Callable[[Sequence[np.ndarray]], np.ndarray]]:
-    """Return how a cell becomes an example, and how examples become vectors."""
-    embed = make_embed(artefact)
-    if artefact.tokenizer is not None:
-        return lambda text: text_ids(artefact, text), embed
-    steps = artefact.manifest["preprocessing"]["image"]
-    return lambda image: operations.prepare(image, steps), embed
-
-
-def text_ids(artefact: Artefact, text: Any) -> np.ndarray:
-    """Return a text's ids.
-
-    Raises:
-        UnreadableRecordError: it is no text, or an empty one.
-    """
-    if not isinstance(text, str) or not text:
-        found = "an empty text" if text == "" else type(text).__name__
-        raise UnreadableRecordError(f"expected a text, found {found}", reason="empty")
-    return np.asarray(artefact.tokenizer.encode(text), np.int32)
-
-
-def answer(rows: Sequence[Row], first: int, column: str,
-           function: tuple[Prepare, Callable]) -> list[dict[str, Any]]:
-    """Return the output rows of a part."""
-    prepare, embed = function
-    found, examples, errors = {}, [], {}
-    for at, row in enumerate(rows):
-        try:
-            if isinstance(row.cell, UnreadableRecordError):
-                raise row.cell
-            examples.append(prepare(row.cell))
-            found[at] = len(examples) - 1
-        except (UnreadableRecordError, DataError) as err:
-            errors[at] = str(err)
-    vectors = embed(examples) if examples else np.empty((0, 0), np.float32)
-    return [{**{k: v for k, v in row.others.items() if k not in (*OURS, column)},
-             "row": first + at, "embedding": vectors[found[at]] if at in found else None,
-             "error": errors.get(at)} for at, row in enumerate(rows)]
 
 
 def publish(parts: Sequence[Path], output: Path, note: Path, job: Mapping[str, Any]) -> Done:

@@ -31,11 +31,12 @@ class Row(NamedTuple):
 class Format(NamedTuple):
     """A format of output.
 
-    write: (path of a part, rows) -> None; the part is whole or absent
+    write: (path of a part, rows, names of the columns that are ours) -> None; the part is whole or
+           absent
     join:  (parts, path) -> (rows, those with an error)
     """
 
-    write: Callable[[Path, Sequence[Mapping[str, Any]]], None]
+    write: Callable[[Path, Sequence[Mapping[str, Any]], Sequence[str]], None]
     join: Callable[[Sequence[Path], Path], tuple[int, int]]
 
 
@@ -134,19 +135,39 @@ def image_rows(source: Path) -> Iterator[Row]:
         yield Row(record["image"], others)
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a part in the format that its name ends in."""
-    OUTPUTS[path.suffix].write(path, rows)
+def answered(rows: Sequence[Row], first: int, column: str,
+             answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of output: the other columns of the input, the row's number, its answer.
+
+    Args:
+        rows: of a part.
+        first: number of its first row.
+        column: that was answered, which is left out.
+        answers: a row's columns of ours, `error` among them.
+    """
+    return [{**{name: value for name, value in row.others.items()
+                if name not in (column, "row", *ours)}, "row": first + at, **ours}
+            for at, (row, ours) in enumerate(zip(rows, answers, strict=True))]
 
 
-def write_json_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], ours: Sequence[str]) -> None:
+    """Write a part in the format that its name ends in.
+
+    Raises:
+        DataError: a column of the input cannot be written so.
+    """
+    OUTPUTS[path.suffix].write(path, rows, ours)
+
+
+def write_json_part(path: Path, rows: Sequence[Mapping[str, Any]], ours: Sequence[str]) -> None:
     """Write rows as JSON lines; vectors have as many digits as float32 needs."""
-    def plain(row: Mapping[str, Any]) -> Mapping[str, Any]:
-        vector = row.get("embedding")
-        return row if vector is None else {**row, "embedding": [float(str(x)) for x in vector]}
-
-    lines = [json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows]
+    lines = [json.dumps(row, ensure_ascii=False, default=digits) + "\n" for row in rows]
     write_atomic(path, "".join(lines).encode())
+
+
+def digits(value: np.ndarray) -> list[Any]:
+    """Return an array as nested lists that JSON spells in no more digits than tell it apart."""
+    return [digits(row) if row.ndim else float(str(row)) for row in value]
 
 
 def join_json(parts: Sequence[Path], whole: Path) -> tuple[int, int]:
@@ -163,28 +184,51 @@ def join_json(parts: Sequence[Path], whole: Path) -> tuple[int, int]:
     return rows, errors
 
 
-def write_table_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as a Parquet file."""
+def write_table_part(path: Path, rows: Sequence[Mapping[str, Any]], ours: Sequence[str]) -> None:
+    """Write rows as a Parquet file.
+
+    Raises:
+        DataError: a column of the input holds values of several types.
+    """
     pa = arrow()
-    known = {"row": pa.int64(), "embedding": pa.list_(pa.float32()), "completion": pa.string(),
-             "finish_reason": pa.string(), "tokens": pa.int64(), "error": pa.string()}
-    types = {name: kind for name, kind in known.items() if rows and name in rows[0]}
-    table = pa.Table.from_pylist([{name: None if name in types else value
-                                   for name, value in row.items()} for row in rows])
-    for name, kind in types.items():
-        at = table.schema.get_field_index(name)
-        values = pa.array([row[name] for row in rows], kind)
-        table = table.set_column(at, name, values) if at >= 0 else table.append_column(name, values)
+    known = kinds(pa)
+    theirs = dict.fromkeys(name for row in rows for name in row if name not in ours)
+    columns = {}
+    for name in (*theirs, *ours):
+        values = [row.get(name) for row in rows]
+        try:
+            columns[name] = pa.array([list(v) if isinstance(v, np.ndarray) else v for v in values],
+                                     known[name] if name in ours else None)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as err:
+            raise DataError(f'The column "{name}" holds values of several types ({err}); choose a '
+                            ".jsonl file for --output.") from err
     sink = pa.BufferOutputStream()
-    pa.parquet.write_table(table, sink)
+    pa.parquet.write_table(pa.table(columns), sink)
     write_atomic(path, sink.getvalue().to_pybytes())
 
 
+def kinds(pa: Any) -> dict[str, Any]:
+    """Return the types of the columns that are ours: a part may have nothing but nulls in one."""
+    vector, numbers = pa.list_(pa.float32()), pa.list_(pa.float64())
+    return {"row": pa.int64(), "embedding": vector, "sequence": pa.list_(vector),
+            "predicted": pa.string(), "probs": numbers, "labels": pa.list_(pa.string()),
+            "completion": pa.string(), "finish_reason": pa.string(), "tokens": pa.int64(),
+            "token_ids": pa.list_(pa.int64()), "logprobs": numbers, "error": pa.string()}
+
+
 def join_tables(parts: Sequence[Path], whole: Path) -> tuple[int, int]:
-    """Join parts of Parquet; columns that a part has only nulls of take the others' type."""
+    """Join parts of Parquet; columns that a part has only nulls of take the others' type.
+
+    Raises:
+        DataError: parts have one column in types that no type holds both of.
+    """
     pa = arrow()
-    schema = pa.unify_schemas([pa.parquet.read_schema(p) for p in parts],
-                              promote_options="permissive")
+    try:
+        schema = pa.unify_schemas([pa.parquet.read_schema(p) for p in parts],
+                                  promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as err:
+        raise DataError(f"A column of the input holds values of several types ({err}); choose a "
+                        ".jsonl file for --output.") from err
     rows = errors = 0
     with whole.open("wb") as out:
         with pa.parquet.ParquetWriter(out, schema) as writer:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ssljax.serve.checks import show
 
-ENDPOINTS = ("/v1/completions", "/v1/chat/completions", "/v1/embeddings")
+ENDPOINTS = ("/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/classify")
 FIELDS = frozenset(("custom_id", "method", "url", "body"))
 MOST_ERRORS = 100                  # that a report of a bad file lists
 BLANK = re.compile(rb"\s*")

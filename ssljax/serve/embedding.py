@@ -1,4 +1,4 @@
-"""One vector for each of many texts or images at once, for jobs that have them all at hand.
+"""An encoder's answers to many texts or images at once, for jobs that have them all at hand.
 
 The numbers are those that a server gives for the same artefact: both run encoder.py's batches.
 """
@@ -10,9 +10,11 @@ import numpy as np
 
 from ssljax.core.errors import ServeError
 from ssljax.serve.artefact import Artefact
-from ssljax.serve.encoder import joined, make_encoder
+from ssljax.serve.encoder import Encoder, Part, joined, make_encoder
 
 Embed = Callable[[Sequence[np.ndarray]], np.ndarray]
+
+HOW = {"classify": "it comes with `ssljax export --classify LABEL`"}
 
 
 def make_embed(artefact: Artefact, *, rows: int = 0) -> Embed:
@@ -25,24 +27,40 @@ def make_embed(artefact: Artefact, *, rows: int = 0) -> Embed:
     Raises:
         ServeError: the artefact has no `embed`.
     """
-    encoder = make_encoder(artefact, rows=rows)
-    if "embed" not in encoder.functions:
-        raise ServeError(f"{artefact.path} has no function `embed`; export the run again.")
+    encoder = encoder_for(artefact, "embed", rows=rows)
 
     def embed(examples: Sequence[np.ndarray]) -> np.ndarray:
-        parts = [encoder.parts("embed", example) for example in examples]
-        places = defaultdict(list)                   # bucket -> (example, which of its parts)
-        for at, several in enumerate(parts):
-            for number, part in enumerate(several):
-                places[part.bucket].append((at, number))
-        answers = [[None] * len(several) for several in parts]
-        for bucket, where in places.items():
-            rows = encoder.rows(bucket)
-            for low in range(0, len(where), rows):
-                some = where[low:low + rows]
-                found = encoder.run(bucket, [parts[at][number] for at, number in some])
-                for (at, number), answer in zip(some, found, strict=True):
-                    answers[at][number] = answer
-        return np.stack([joined(*both) for both in zip(parts, answers, strict=True)])
+        return np.stack(run_all(encoder, [encoder.parts("embed", one) for one in examples]))
 
     return embed
+
+
+def encoder_for(artefact: Artefact, function: str, *, rows: int = 0) -> Encoder:
+    """Return the encoder of an artefact that has `function`.
+
+    Raises:
+        ServeError: it has not.
+    """
+    encoder = make_encoder(artefact, rows=rows)
+    if function not in encoder.functions:
+        raise ServeError(f"{artefact.path} has no function `{function}`, only "
+                         f"{', '.join(encoder.functions)}; "
+                         f"{HOW.get(function, 'export the run again')}.")
+    return encoder
+
+
+def run_all(encoder: Encoder, parts: Sequence[Sequence[Part]]) -> list[np.ndarray]:
+    """Return the answer of each example, whose rows are given, in as few batches as they fill."""
+    places = defaultdict(list)                       # bucket -> (example, which of its parts)
+    for at, several in enumerate(parts):
+        for number, part in enumerate(several):
+            places[part.bucket].append((at, number))
+    answers = [[None] * len(several) for several in parts]
+    for bucket, where in places.items():
+        rows = encoder.rows(bucket)
+        for low in range(0, len(where), rows):
+            some = where[low:low + rows]
+            found = encoder.run(bucket, [parts[at][number] for at, number in some])
+            for (at, number), answer in zip(some, found, strict=True):
+                answers[at][number] = answer
+    return [joined(*both) for both in zip(parts, answers, strict=True)]

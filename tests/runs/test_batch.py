@@ -18,7 +18,7 @@ from data_pipelines.steps import embed
 from data_pipelines.table import documents, drop
 from ssljax.cli.main import main
 from ssljax.core.errors import ConfigError, DataError, ServeError
-from ssljax.runs.batch import embed_table
+from ssljax.runs.batch import encode_table
 from ssljax.serve.artefact import load_artefact
 from ssljax.serve.embedding import make_embed
 
@@ -35,7 +35,7 @@ def rows(tmp_path):
 
 
 def test_every_row_has_its_vector_or_the_reason_why_not(exported, rows, tmp_path):
-    done = embed_table(exported.artefact, rows, tmp_path / "out.parquet", part=16)
+    done = encode_table(exported.artefact, rows, tmp_path / "out.parquet", part=16)
     assert done == (70, 2, True)
     table = pq.read_table(tmp_path / "out.parquet")
     assert table.column_names == ["id", "row", "embedding", "error"]
@@ -49,13 +49,13 @@ def test_every_row_has_its_vector_or_the_reason_why_not(exported, rows, tmp_path
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_parts_change_no_vector_and_a_second_call_does_nothing(exported, rows, tmp_path, suffix):
     small, large = tmp_path / f"small{suffix}", tmp_path / f"large{suffix}"
-    embed_table(exported.artefact, rows, small, part=7)
-    embed_table(exported.artefact, rows, large, part=1000)
+    encode_table(exported.artefact, rows, small, part=7)
+    encode_table(exported.artefact, rows, large, part=1000)
     if suffix == ".jsonl":
         assert small.read_bytes() == large.read_bytes()
     assert vectors(small) == vectors(large)
     before = small.stat().st_mtime_ns
-    assert embed_table(exported.artefact, rows, small, part=7) == (70, 2, False)
+    assert encode_table(exported.artefact, rows, small, part=7) == (70, 2, False)
     assert small.stat().st_mtime_ns == before
     assert {p.name for p in tmp_path.iterdir()} == {
         "rows.jsonl", small.name, f"{small.name}.job.json", large.name, f"{large.name}.job.json"}
@@ -70,11 +70,11 @@ def vectors(path):
 
 def test_another_input_or_a_changed_output_is_refused_and_kept(exported, rows, tmp_path):
     out = tmp_path / "out.jsonl"
-    embed_table(exported.artefact, rows, out)
+    encode_table(exported.artefact, rows, out)
     made = out.read_bytes()
     rows.write_text(rows.read_text() + json.dumps({"text": "one more"}) + "\n")
     with pytest.raises(DataError, match="is not what this job makes"):
-        embed_table(exported.artefact, rows, out)
+        encode_table(exported.artefact, rows, out)
     assert out.read_bytes() == made
 
 
@@ -88,12 +88,12 @@ def test_parts_of_another_job_are_not_taken_up(exported, rows, tmp_path):
             raise stop
 
     with pytest.raises(RuntimeError, match="stopped"):
-        embed_table(exported.artefact, rows, out, part=10, report=report)
+        encode_table(exported.artefact, rows, out, part=10, report=report)
     lines = rows.read_text().splitlines()
     rows.write_text("\n".join([json.dumps({"text": "changed"}), *lines[1:]]) + "\n")
-    embed_table(exported.artefact, rows, out, part=10)
+    encode_table(exported.artefact, rows, out, part=10)
     fresh = tmp_path / "fresh.jsonl"
-    embed_table(exported.artefact, rows, fresh, part=10)
+    encode_table(exported.artefact, rows, fresh, part=10)
     assert out.read_bytes() == fresh.read_bytes()
 
 
@@ -110,7 +110,7 @@ def test_what_cannot_work_is_said(exported, rows, tmp_path, source, output, mess
     (tmp_path / "other.jsonl").write_text('{"words": "a"}\n')
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(DataError, match=message):
-        embed_table(exported.artefact, tmp_path / source, tmp_path / output)
+        encode_table(exported.artefact, tmp_path / source, tmp_path / output)
     assert not (tmp_path / output).exists()
 
 
@@ -146,7 +146,7 @@ def test_a_table_of_images_in_the_form_of_hugging_face(encoder, tmp_path):
     Image.new("L", (8, 8), 77).save(picture, "png")
     pq.write_table(pa.table({"image": [{"bytes": picture.getvalue(), "path": "a.png"}, None],
                              "label": [3, 4]}), tmp_path / "rows.parquet")
-    done = embed_table(encoder[2], tmp_path / "rows.parquet", tmp_path / "out.jsonl")
+    done = encode_table(encoder[2], tmp_path / "rows.parquet", tmp_path / "out.jsonl")
     assert done == (2, 1, True)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [r["label"] for r in rows] == [3, 4] and len(rows[0]["embedding"]) == 16

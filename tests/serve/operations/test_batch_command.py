@@ -34,7 +34,7 @@ def read(path):
 
 
 def complete(place, name="out.jsonl", **more):
-    return batch.complete_table(place / "abcdefgh", place / "in.jsonl", place / name, part=3,
+    return batch.write_texts(place / "abcdefgh", place / "in.jsonl", place / name, part=3,
                                 max_tokens=4, **more)
 
 
