@@ -3,10 +3,15 @@
 import argparse
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ssljax.cli.arena import add_arena, options_of
 from ssljax.cli.opening import add_opening, opened
+
+if TYPE_CHECKING:
+    from ssljax.serve.served import Served
 
 EXAMPLES = """\
   ssljax serve quickstart/artefact                             on http://127.0.0.1:8000
@@ -73,6 +78,8 @@ def add_sizes(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--guesses", type=int, metavar="N", default=argparse.SUPPRESS,
                        help="next tokens that are looked up in the text and judged at once "
                             "(default: 0)")
+    group.add_argument("--draft", type=Path, metavar="ARTEFACT",
+                       help="a smaller model with the same tokenizer, which guesses them instead")
     group.add_argument("--tensor", type=int, default=1, metavar="N",
                        help="devices that share every model (default: %(default)s)")
     group.add_argument("--adaptive", action="store_true", default=argparse.SUPPRESS,
@@ -115,6 +122,7 @@ def run(args: argparse.Namespace) -> None:
     from ssljax.core.errors import ServeError
     from ssljax.runs.named_models import one_adapter, read_models
     from ssljax.runs.serve import serve
+    from ssljax.serve.announcement import announcement
     from ssljax.serve.log import LogOptions
 
     if bool(args.tls_cert) != bool(args.tls_key):
@@ -122,19 +130,20 @@ def run(args: argparse.Namespace) -> None:
     models = read_models(args.models, args.file)
     adapters = [one_adapter(argument) for argument in args.adapters]
 
-    def announce(url: str) -> None:
-        what = ", ".join(str(model.name or model.path) for model in (*models, *adapters))
-        print(f"Serving {what} on {url} (Ctrl-C ends; try prompts on {url}/)", flush=True)
+    api_key = args.api_key or os.environ.get("SSLJAX_API_KEY")
+
+    def announce(url: str, served: "Sequence[Served]") -> None:
+        print(*announcement(url, served, keyed=bool(api_key or args.keys)), sep="\n", flush=True)
 
     serve(models, trusted=opened(args), host=args.host, port=args.port, slots=args.slots,
           queue=args.queue, queue_tokens=args.queue_tokens,
           sizes={name: getattr(args, name) for name in SIZES if name in args},
-          tensor=args.tensor, adapters=adapters,
+          tensor=args.tensor, adapters=adapters, draft=args.draft,
           grace=args.grace, announce=announce,
           keys=args.keys, jobs=args.jobs,
           rows=args.rows, fetch_urls=args.fetch_urls, grpc_port=args.grpc_port,
           arena=options_of(args, keeps=args.arena),
           tls=(args.tls_cert, args.tls_key) if args.tls_cert else None,
           log=LogOptions(args.log, args.log_sample, args.log_text) if args.log else None,
-          api_key=args.api_key or os.environ.get("SSLJAX_API_KEY"))
+          api_key=api_key)
     print("Stopped; every request that was running has ended.")

@@ -26,6 +26,7 @@ from ssljax.serve.log import LogOptions, make_log
 from ssljax.serve.mesh import place_over
 from ssljax.serve.metrics import make_metrics
 from ssljax.serve.opening import open_server
+from ssljax.serve.served import Served
 from ssljax.serve.server import bind, check_exposure, listen, make_server, run_server
 from ssljax.serve.weights import on_default_device
 
@@ -33,6 +34,8 @@ SLOTS = 8
 QUEUE = 64
 SHARE = 0.5                          # of the queue for one key, so that others find a place
 GRACE = 30.0                         # seconds, as Kubernetes gives a pod before it kills it
+
+Announce = Callable[[str, Sequence[Served]], None]
 
 
 def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port: int = 8000,
@@ -43,8 +46,8 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
           log: LogOptions | None = None,
           trusted: Sequence[Path] = (), arena: ArenaOptions | None = None,
           rows: int = 0, fetch_urls: bool = False, grpc_port: int = 0,
-          adapters: Sequence[NamedAdapter] = (),
-          announce: Callable[[str], None] = lambda url: None) -> None:
+          adapters: Sequence[NamedAdapter] = (), draft: Path | None = None,
+          announce: Announce = lambda url, served: None) -> None:
     """Answer requests until SIGTERM or Ctrl-C; then finish what runs and return.
 
     Args:
@@ -68,18 +71,24 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         rows: inputs that are embedded together; chosen by their shape unless told.
         fetch_urls: whether inputs may name what is to be fetched from public addresses.
         grpc_port: where KServe's protocol is offered by gRPC as well; 0 for nowhere.
+        draft: artefact of a smaller model that guesses next tokens for all that generate; needs
+            `guesses` among sizes.
         adapters: low-rank changes of those models, each a model of its own to clients.
-        announce: is called with the server's URL once it accepts requests.
+        announce: is called with the server's URL and its models once it accepts requests.
 
     Raises:
         RequestError: an adapter's base is not there, or has no room.
         ServeError: host, port, keys or certificate cannot be had, or a model serves nothing.
-        ArtefactError: an artefact is damaged or does not run here.
+        ArtefactError: an artefact is damaged or does not run here, or the draft has another
+            tokenizer.
     """
     check_exposure(host, guarded=bool(api_key or keys))
     if slots < 1 or queue < 0 or not queue_tokens >= 0:
         raise ServeError(f"slots {slots}, queue {queue}, queue_tokens {queue_tokens:g}: expected "
                          "at least 1, 0 and 0.")
+    if draft and not sizes.get("guesses"):
+        raise ServeError(f"Draft {draft} without guesses; say how many tokens it is to guess at a "
+                         "time: --guesses 4.")
     if isinstance(models, str | Path):
         models = [Named(Path(models))]
     with contextlib.ExitStack() as opened:
@@ -90,10 +99,11 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         if grpc_port:
             bind(host, grpc_port).close()            # a port that cannot be had ends this here
         place = place_over(tensor) if tensor != 1 else on_default_device
+        opens = partial(open_artefact, trusted=trusted, place=place)
         load = partial(load_served, slots=slots, queue=queue, queue_tokens=queue_tokens, rows=rows,
-                       sizes=sizes,
+                       sizes=sizes, draft=opens(draft) if draft else None,
                        share=SHARE if keys else 1.0, reserve=1 if keys else 0, metrics=metrics,
-                       open_artefact=partial(open_artefact, trusted=trusted, place=place))
+                       open_artefact=opens)
         checked = check_of(api_key, keys)
         server = open_server(load, metrics=metrics, keys=checked, log=write,
                              jobs=offered, fetch=make_fetch() if fetch_urls else refuse_urls)
@@ -111,7 +121,7 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         if offered:
             opened.callback(start_batches(app, offered, server.models.served))
         url = listen(sock, scheme="https" if tls else "http")
-        run_server(web, sock, server.gate, lambda: announce(url))
+        run_server(web, sock, server.gate, lambda: announce(url, server.served()))
 
 
 def drop(facts: Mapping[str, Any]) -> None:

@@ -10,7 +10,6 @@ from ssljax.serve.jobs import Piece, Scored
 from ssljax.serve.layout import Layout, bucket_of, steps_of
 from ssljax.serve.rows import Rows, write_allowed, write_idle, write_token
 from ssljax.serve.seats import Desk, Seat, State
-from ssljax.serve.speculate import propose_ngram
 
 
 def decode(device: Device, state: State, desk: Desk) -> State:
@@ -33,8 +32,10 @@ def decode(device: Device, state: State, desk: Desk) -> State:
         cache, drawn = device.decode(state.cache, part(turn, chosen), steps)
         own = dict.fromkeys(slots, len(drawn))
     else:
-        guesses, guessed = guess(turn, busy, row_of, layout)
-        cache, drawn, accepted = device.verify(state.cache, part(turn, chosen), guesses, guessed)
+        mine, most = part(turn, chosen), most_guesses(turn, busy, row_of, layout)
+        cache, guesses, guessed = device.propose(state.cache, mine, most)
+        cache, drawn, accepted = device.verify(cache, mine, guesses, guessed)
+        desk.guessed(int(guessed.sum()), int(accepted.sum()))
         own = {slot: int(accepted[row_of[slot]]) + 1 for slot in slots}
     for place in busy:
         row = row_of[place.slot]
@@ -42,20 +43,14 @@ def decode(device: Device, state: State, desk: Desk) -> State:
     return state._replace(cache=cache, steps=steps)
 
 
-def guess(turn: Turn, busy: Sequence[Seat], row_of: Mapping[int, int],
-          layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Return guesses i32 [B, G] of the next tokens of each row, and how many count, i32 [B]."""
-    guesses = np.zeros((len(row_of), layout.guesses), np.int32)
-    guessed = np.zeros(len(row_of), np.int32)
+def most_guesses(turn: Turn, busy: Sequence[Seat], row_of: Mapping[int, int],
+                 layout: Layout) -> np.ndarray:
+    """Return how many of the next tokens of each row are worth guessing, i32 [B]."""
+    most = np.zeros(len(row_of), np.int32)
     for place in busy:
-        most = min(layout.guesses, int(turn.left[place.slot]) - 1)
-        if place.stream.guide is not None or most < 1:      # a grammar masks the next token only
-            continue
-        length = turn.rows.prompt_length[place.slot] + turn.rows.count[place.slot]
-        found = propose_ngram(turn.rows.history[place.slot, :length], most).tokens
-        row = row_of[place.slot]
-        guesses[row, :len(found)], guessed[row] = found, len(found)
-    return guesses, guessed
+        if place.stream.guide is None:                      # a grammar masks the next token only
+            most[row_of[place.slot]] = min(layout.guesses, turn.left[place.slot] - 1)
+    return most
 
 
 def deliver(turn: Turn, place: Seat, scored: Sequence[Scored]) -> None:

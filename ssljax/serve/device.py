@@ -31,6 +31,7 @@ from ssljax.serve.mesh import HEADS, cache_sharding
 from ssljax.serve.programs import decode_program, read_program, score_program, verify_program
 from ssljax.serve.rows import Rows, idle_rows, make_row
 from ssljax.serve.sampling import Drawn, draw
+from ssljax.serve.speculate import look_up
 from ssljax.serve.turned import as_stored
 
 ENDS = 8              # tokens that end a row on the device; of more, the host finds the others
@@ -69,6 +70,8 @@ class Device(NamedTuple):
     first:       (logits, row) -> the first token
     decode:      (cache, turn, most steps) -> (cache, tokens of every step that was done); rows stop
                  at their end, and all stop when the last row has. Consumes the cache
+    propose:     (cache, turn, most [B]) -> (cache, guesses [B, G], how many of each row count [B]),
+                 no more than `most`. Consumes the cache; None where the layout has no guesses
     verify:      (cache, turn, guesses [B, G], how many of each row count [B]) -> (cache, tokens of
                  every step, guesses accepted [B]): a row's first accepted + 1 steps are its own.
                  Consumes the cache; None where the layout has no guesses
@@ -86,6 +89,7 @@ class Device(NamedTuple):
     read: Callable[..., tuple[Cache, jax.Array]]
     first: Callable[[jax.Array, Rows], Scored]
     decode: Callable[[Cache, Turn, int], tuple[Cache, Steps]]
+    propose: Callable[[Cache, Turn, np.ndarray], tuple[Cache, np.ndarray, np.ndarray]] | None
     verify: Callable[[Cache, Turn, np.ndarray, np.ndarray], tuple[Cache, Steps, np.ndarray]] | None
     score: Callable[..., list[Scored]]
     warm_up: Callable[[], None]
@@ -104,12 +108,21 @@ def make_device(artefact: Artefact, *, slots: int, places: Places | None = None,
     Raises:
         ServeError: the artefact is no decoder, or the sizes do not fit each other.
     """
+    check_decoder(artefact)
+    return device_of(artefact, make_layout(slots, artefact.manifest["max_context"], **options),
+                     places or make_places(artefact))
+
+
+def check_decoder(artefact: Artefact) -> None:
+    """Raise ServeError unless the artefact is a decoder."""
     if artefact.manifest["kind"] != "decoder":
         raise ServeError(f"{artefact.path} is an {artefact.manifest['kind']}: it has no text to "
                          "complete. `ssljax serve` and `ssljax generate` take decoders.")
-    context, ids = artefact.manifest["max_context"], artefact.tokenizer.vocab_size
-    layout = make_layout(slots, context, **options)
-    weights, places = artefact.weights, places or make_places(artefact)
+
+
+def device_of(artefact: Artefact, layout: Layout, places: Places) -> Device:
+    """Return the device functions of a decoder in the sizes of `layout`."""
+    context, ids, weights = layout.context, artefact.tokenizer.vocab_size, artefact.weights
     functions = {name: with_stacks(function) for name, function in artefact.functions.items()}
     spec = cache_spec(artefact)
     read = jax.jit(read_program(functions["prefill"], ids), donate_argnums=1)
@@ -137,6 +150,9 @@ def make_device(artefact: Artefact, *, slots: int, places: Places | None = None,
         cache, done, drawn = decode((for_decoding, places.stacks()), cache, *turn, np.int32(steps))
         return cache, each_step(drawn, int(done), turn.rows.report)
 
+    def propose(cache: Cache, turn: Turn, most: np.ndarray) -> tuple[Cache, np.ndarray, np.ndarray]:
+        return cache, *look_up(turn.rows, most, layout.guesses)
+
     def run_verify(cache: Cache, turn: Turn, guesses: np.ndarray,
                    guessed: np.ndarray) -> tuple[Cache, Steps, np.ndarray]:
         cache, found = verify((weights, places.stacks()), cache, turn.rows, turn.table, turn.left,
@@ -163,9 +179,10 @@ def make_device(artefact: Artefact, *, slots: int, places: Places | None = None,
 
     return Device(layout, artefact.tokenizer.end_of_text,
                   fingerprint(ingredients(artefact, layout)), new_cache,
-                  partial(idle_rows, slots, vocab=ids, context=context),
+                  partial(idle_rows, layout.slots, vocab=ids, context=context),
                   partial(make_row, vocab=ids, context=context), run_read, run_first, run_decode,
-                  run_verify if layout.guesses else None, run_score, warm_up)
+                  propose if layout.guesses else None, run_verify if layout.guesses else None,
+                  run_score, warm_up)
 
 
 def new_turn(rows: Rows, layout: Layout) -> Turn:

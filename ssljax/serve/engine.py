@@ -68,7 +68,8 @@ class Engine(NamedTuple):
 
 def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int, tokens: float = math.inf,
                  share: float = 1.0, reserve: int = 0,
-                 waited: Callable[[float], None] = lambda seconds: None) -> Engine:
+                 waited: Callable[[float], None] = lambda seconds: None,
+                 guessed: Callable[[int, int], None] = lambda guesses, true: None) -> Engine:
     """Start the thread that serves `device`.
 
     Args:
@@ -80,6 +81,7 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int, tokens: fl
         reserve: slots that one caller cannot take alone, and as large a part of the cache; all but
             one at most.
         waited: told how many seconds each request waited for its slot; must not block.
+        guessed: told how many tokens were guessed, and how many of them came true; must not block.
     """
     rules = Rules(queue, tokens, share, min(reserve, device.layout.slots - 1),
                   device.layout.pages * device.layout.page)
@@ -163,7 +165,7 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int, tokens: fl
         try:
             run_device(device, tokenizer, Desk(
                 join, lambda: dict(running(plan)), lambda: bool(plan.lines), lambda: stopping,
-                keep, forget))
+                keep, forget, guessed))
         finally:
             end_all()
 

@@ -11,6 +11,7 @@ from ssljax.serve.adapters import make_places
 from ssljax.serve.artefact import Artefact, load_artefact
 from ssljax.serve.chat import turns_of
 from ssljax.serve.device import make_device
+from ssljax.serve.draft import with_draft
 from ssljax.serve.encoder import FUNCTIONS
 from ssljax.serve.encoding import start_encoding
 from ssljax.serve.engine import start_engine
@@ -22,7 +23,7 @@ from ssljax.serve.served import Served
 def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
                 queue: int, queue_tokens: float = math.inf, share: float = 1.0, reserve: int = 0,
                 sizes: Mapping[str, Any] = MappingProxyType({}), rows: int = 0,
-                metrics: Metrics | None = None,
+                metrics: Metrics | None = None, draft: Artefact | None = None,
                 open_artefact: Callable[[Path], Artefact] = load_artefact) -> Served:
     """Load an artefact, compile what it needs, and start what answers for it.
 
@@ -37,11 +38,12 @@ def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
         reserve: slots that one caller cannot take alone.
         sizes: of the engine, as make_layout takes them.
         rows: inputs that are embedded together; chosen by their shape unless told.
-        metrics: are told of batches.
+        metrics: are told of batches and guesses.
+        draft: a smaller model that guesses for those that generate.
         open_artefact: reads and checks it; a server's may ask for a signature.
 
     Raises:
-        ArtefactError: it is damaged or does not run here.
+        ArtefactError: it is damaged or does not run here, or `draft` cannot guess for it.
         ServeError: it can do nothing that this server offers.
     """
     artefact = open_artefact(path)
@@ -53,10 +55,13 @@ def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
     places = make_places(artefact)
     if generates(artefact):
         device = make_device(artefact, slots=slots, places=places, **sizes)
+        if draft is not None:
+            device = with_draft(device, artefact, draft)
         device.warm_up()
         name_of_numbers = device.fingerprint
         engine = start_engine(device, artefact.tokenizer, queue=queue, tokens=queue_tokens,
-                              share=share, reserve=reserve, waited=figures.queue_time)
+                              share=share, reserve=reserve, waited=figures.queue_time,
+                              guessed=figures.guessed)
     if encodes(artefact) or engine is None:
         encoding = start_encoding(artefact, rows=rows, adaptive=adaptive, places=places,
                                   share=share, report=lambda filled, of, seconds:

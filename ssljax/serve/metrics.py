@@ -29,6 +29,8 @@ ALIASES = {
     "ssljax_generated_tokens": "vllm:generation_tokens",
     "ssljax_finished": "vllm:request_success",
     "ssljax_rejections": "vllm:admission_rejections",
+    "ssljax_guessed_tokens": "vllm:spec_decode_num_draft_tokens",
+    "ssljax_accepted_tokens": "vllm:spec_decode_num_accepted_tokens",
 }
 LABELS = {"model": "model_name", "reason": "finished_reason"}      # vLLM's words for ours
 
@@ -44,6 +46,7 @@ class ServerMetrics(NamedTuple):
     finished:    (reason) of a choice that has ended: "stop" or "length"
     rejected:    () a call found no room
     batch:       (rows, places) of a batch that has run
+    guessed:     (guesses, accepted) of next tokens, to be added
     """
 
     request: Callable[[int, float], None]
@@ -54,6 +57,7 @@ class ServerMetrics(NamedTuple):
     finished: Callable[[str], None]
     rejected: Callable[[], None]
     batch: Callable[[int, int], None]
+    guessed: Callable[[int, int], None]
 
 
 class Metrics(NamedTuple):
@@ -98,6 +102,8 @@ def make_metrics() -> Metrics:
     finished = add(Counter, "finished", "Choices that ended, by reason.", "reason")
     rejected = add(Counter, "rejections", "Requests that found no room.")
     fill = add(Histogram, "batch_fill", "Share of a batch's places in use.", buckets=FILL)
+    guesses = add(Counter, "guessed_tokens", "Next tokens guessed, looked up or drafted.")
+    accepted = add(Counter, "accepted_tokens", "Of them, those that the model agreed to.")
     gauges = {
         add(Gauge, "queue_length", "Requests that wait."): lambda load: load.waiting,
         add(Gauge, "slots_busy", "Slots that generate."): lambda load: load.busy,
@@ -108,6 +114,7 @@ def make_metrics() -> Metrics:
         if model not in made:
             total = whole.labels(*model).observe
             read, written = prompt.labels(*model).inc, generated.labels(*model).inc
+            tried, right = guesses.labels(*model).inc, accepted.labels(*model).inc
             by_status = cache(lambda status: requests.labels(*model, str(status)).inc)
             made[model] = ServerMetrics(
                 lambda status, elapsed: (by_status(status)(), total(elapsed)),
@@ -115,7 +122,8 @@ def make_metrics() -> Metrics:
                 queue.labels(*model).observe, lambda a, b: (read(a), written(b)),
                 lambda reason: finished.labels(*model, reason).inc(),
                 rejected.labels(*model).inc,
-                lambda rows, places: fill.labels(*model).observe(rows / places))
+                lambda rows, places: fill.labels(*model).observe(rows / places),
+                lambda a, b: (tried(a), right(b)))
         return made[model]
 
     def watch(name: str, version: str, load: Callable[[], Load]) -> None:

@@ -61,6 +61,7 @@ class Desk(NamedTuple):
     stopping: () -> whether to return
     keep:     (stream, chunk) -> None; that chunk of its prompt has been read
     forget:   () -> None; the contents of all pages are lost
+    guessed:  (guesses, those that came true) -> None, of one decoding
     """
 
     join: Callable[[], Sequence[tuple[int, Stream, Held]]]
@@ -69,6 +70,7 @@ class Desk(NamedTuple):
     stopping: Callable[[], bool]
     keep: Callable[[Stream, int], None]
     forget: Callable[[], None]
+    guessed: Callable[[int, int], None]
 
 
 def fresh(device: Device) -> State:

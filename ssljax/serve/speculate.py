@@ -1,8 +1,8 @@
 """Guess several next tokens cheaply, have the model judge them in one pass, keep what it agrees to.
 
-Proposers guess: `propose_ngram` finds where the text's last words came before and guesses that what
-followed then follows now (prompt lookup, Saxena 2023,
-https://github.com/apoorvumang/prompt-lookup-decoding); a draft model is any other `Proposer`.
+Guesses are what followed the text's last words when they came before (`propose_ngram`; prompt
+lookup, Saxena 2023, https://github.com/apoorvumang/prompt-lookup-decoding), or what a smaller model
+would write (serve/draft.py).
 
 Two rules keep the distribution exactly that of decoding one by one:
 
@@ -11,7 +11,7 @@ Two rules keep the distribution exactly that of decoding one by one:
             was guessed, greedy or drawn: what the server promises. Daliri et al. 2024,
             https://arxiv.org/abs/2408.07978. For guesses without probabilities, as of
             `propose_ngram`, it keeps as many as any rule can; a draft model that draws by the same
-            seeds and counts agrees nearly as often as with the next rule.
+            seeds and counts, as ours does, agrees nearly as often as with the next rule.
     accept: Leviathan et al. 2023, https://arxiv.org/abs/2211.17192, algorithm 1: keeps the most
             guesses of a draft model, but the text depends on what was guessed.
 
@@ -19,7 +19,7 @@ A row with a grammar has one mask, of its next token: it must have no guesses.
 Shapes: B rows, G guesses, V vocabulary; of a row's guesses only the first `guessed` count.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -30,22 +30,6 @@ from ssljax.serve.rows import Rows, advance
 from ssljax.serve.sampling import Drawn, adjusted, best, draw, kept
 
 LONGEST, SHORTEST = 4, 1         # tokens at the end of a text that are looked up, the longest first
-
-
-class Proposal(NamedTuple):
-    """Guesses for one row.
-
-    tokens:        at most as many as asked for; none is fine
-    probabilities: f32 [len(tokens), V], what each was drawn from; None for a plain guess
-    """
-
-    tokens: Sequence[int]
-    probabilities: np.ndarray | None = None
-
-
-# (the text so far, prompt and answer; how many guesses) -> a proposal. A draft model's keeps its
-# own cache, and must draw guess i by fold_in(key(seed), count + i) to agree often.
-Proposer = Callable[[Sequence[int], int], Proposal]
 
 
 class Verified(NamedTuple):
@@ -59,8 +43,27 @@ class Verified(NamedTuple):
     accepted: jax.Array
 
 
+def look_up(rows: Rows, most: np.ndarray, guesses: int) -> tuple[np.ndarray, np.ndarray]:
+    """Guess the next tokens of every row from its own text.
+
+    Args:
+        rows: with their history, on the host.
+        most: i32 [B], guesses at most.
+        guesses: G, all that there is room for.
+
+    Returns:
+        Guesses i32 [B, G], and how many of each row count, i32 [B].
+    """
+    tokens, guessed = np.zeros((len(most), guesses), np.int32), np.zeros(len(most), np.int32)
+    for row in np.flatnonzero(most > 0):
+        text = rows.history[row, :rows.prompt_length[row] + rows.count[row]]
+        found = propose_ngram(text, int(most[row]))
+        tokens[row, :len(found)], guessed[row] = found, len(found)
+    return tokens, guessed
+
+
 def propose_ngram(text: Sequence[int], count: int, *, longest: int = LONGEST,
-                  shortest: int = SHORTEST) -> Proposal:
+                  shortest: int = SHORTEST) -> Sequence[int]:
     """Guess what followed the last tokens when they came before, the longest and latest match.
 
     Args:
@@ -75,8 +78,8 @@ def propose_ngram(text: Sequence[int], count: int, *, longest: int = LONGEST,
         found = np.flatnonzero((windows == ids[-size:]).all(axis=1))
         if len(found):
             start = int(found[-1]) + size
-            return Proposal(ids[start:start + count].tolist())
-    return Proposal(())
+            return ids[start:start + count].tolist()
+    return ()
 
 
 def agree(logits: jax.Array, guesses: jax.Array, guessed: jax.Array, rows: Rows) -> Verified:

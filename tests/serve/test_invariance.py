@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ssljax.serve.device import make_device
+from ssljax.serve.draft import with_draft
 from ssljax.serve.engine import start_engine
 from ssljax.serve.jobs import Sampling
 
@@ -131,9 +132,8 @@ def test_adaptive_rows_answer_alike_without_the_promise(artefact, ask, gather):
                                    atol=1e-4)
 
 
-def test_guesses_change_no_bit_and_no_token(device, artefact, ask, gather):
+def test_guesses_change_no_bit_and_no_token(device, guessing, artefact, ask, gather):
     rng, accepted = np.random.default_rng(3), []
-    guessing = make_device(artefact, slots=3, page=8, chunk=16, guesses=3)
 
     def verify(share):
         def run(cache, turn, guesses, guessed):
@@ -153,3 +153,35 @@ def test_guesses_change_no_bit_and_no_token(device, artefact, ask, gather):
         plain = alone(device, artefact.tokenizer, job, gather)
         assert (text, finish) == plain[:2]
         assert [s.token for _, s in scored] == [s.token for _, s in plain[2]]
+
+
+def check_draft(guessing, artefact, draft, ask, gather, count, rng):
+    """Compare requests alone, without a draft, with random traffic that one guesses for."""
+    drafted, rates = with_draft(guessing, artefact, draft), []
+    assert drafted.fingerprint == guessing.fingerprint
+
+    def verify(cache, turn, guesses, guessed):
+        out = drafted.verify(cache, turn, guesses, guessed)
+        rates.append((int(guessed.sum()), int(out[2].sum())))
+        return out
+
+    jobs, noise = ([random_job(ask, rng) for _ in range(n)] for n in (count, count // 3))
+    right = [alone(guessing, artefact.tokenizer, job, gather) for job in jobs]
+    here = in_traffic(drafted._replace(verify=verify), artefact.tokenizer, jobs, noise, rng)
+    assert here == right                                                  # to the last bit
+    guesses, true = np.sum(rates, axis=0)
+    return true / guesses
+
+
+def test_a_draft_that_is_often_wrong_changes_no_bit(guessing, artefact, blurred, ask, gather):
+    rate = check_draft(guessing, artefact, blurred(0.3), ask, gather, 20, np.random.default_rng(4))
+    assert 0.1 < rate < 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share, least, most", [(0.0, 0.99, 1.0), (0.3, 0.1, 0.9), (9.0, 0.0, 0.1)])
+def test_300_requests_with_any_draft_differ_in_no_bit(share, least, most, guessing, artefact,
+                                                      blurred, ask, gather):
+    rate = check_draft(guessing, artefact, blurred(share), ask, gather, 300,
+                       np.random.default_rng(5))
+    assert least <= rate <= most
