@@ -3,15 +3,10 @@
 import argparse
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ssljax.cli.arena import add_arena, options_of
 from ssljax.cli.opening import add_opening, opened
-
-if TYPE_CHECKING:
-    from ssljax.serve.served import Served
 
 EXAMPLES = """\
   ssljax serve quickstart/artefact                             on http://127.0.0.1:8000
@@ -131,15 +126,13 @@ def run(args: argparse.Namespace) -> None:
     adapters = [one_adapter(argument) for argument in args.adapters]
 
     api_key = args.api_key or os.environ.get("SSLJAX_API_KEY")
-
-    def announce(url: str, served: "Sequence[Served]") -> None:
-        print(*announcement(url, served, keyed=bool(api_key or args.keys)), sep="\n", flush=True)
-
+    keyed = bool(api_key or args.keys)
     serve(models, trusted=opened(args), host=args.host, port=args.port, slots=args.slots,
           queue=args.queue, queue_tokens=args.queue_tokens,
           sizes={name: getattr(args, name) for name in SIZES if name in args},
           tensor=args.tensor, adapters=adapters, draft=args.draft,
-          grace=args.grace, announce=announce,
+          grace=args.grace, announce=lambda url, served: print(
+              *announcement(url, served, keyed=keyed), sep="\n", flush=True),
           keys=args.keys, jobs=args.jobs,
           rows=args.rows, fetch_urls=args.fetch_urls, grpc_port=args.grpc_port,
           arena=options_of(args, keeps=args.arena),

@@ -24,7 +24,8 @@ import sys
 from ssljax.core.errors import SsljaxError
 from ssljax.runs.serve import serve
 try:
-    serve(sys.argv[1], port=0, slots=int(sys.argv[2]), announce=lambda url: print(url, flush=True))
+    serve(sys.argv[1], port=0, slots=int(sys.argv[2]),
+          announce=lambda url, served: print(url, flush=True))
 except SsljaxError as err:
     sys.exit(str(err))
 """

@@ -18,7 +18,8 @@ from ssljax.serve.server import bind, check_exposure, listen, on_signals
 CHILD = """
 import sys
 from ssljax.runs.serve import serve
-serve(sys.argv[1], port=0, slots=2, grace=20, announce=lambda url: print(url, flush=True))
+serve(sys.argv[1], port=0, slots=2, grace=20,
+      announce=lambda url, served: print(url, len(served), served[0].name, flush=True))
 print("drained", flush=True)
 """
 
@@ -76,7 +77,7 @@ def test_sigterm_lets_open_streams_finish_and_exits_cleanly(artefact_path):
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              cwd=Path(__file__).parents[2])
     with child:
-        port = int(re.search(r":(\d+)$", child.stdout.readline())[1])
+        port = int(re.search(r":(\d+) 1 tiny$", child.stdout.readline())[1])
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         fields = {"prompt": ["a"] * 12, "max_tokens": 40, "temperature": 0, "stream": True}
         connection.request("POST", "/v1/completions", json.dumps(fields))

@@ -25,6 +25,7 @@ from ssljax.serve.background import serving
 from ssljax.serve.jobs_folder import Jobs, open_jobs
 from ssljax.serve.loading import load_served
 from ssljax.serve.opening import open_server
+from ssljax.serve.served import Served
 
 TEMPLATE = """\
 {% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}
@@ -34,12 +35,13 @@ SIZE = 8
 
 
 class Site(NamedTuple):
-    """A server: its application and URL, a client of it, and its artefacts by name."""
+    """A server: its application and URL, a client of it, and artefacts and models by name."""
 
     app: Any
     url: str
     client: httpx.Client
     artefacts: dict[str, Artefact]
+    served: dict[str, Served]
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +89,8 @@ def site(talker_path, eyes_path, tmp_path_factory) -> Iterator[Site]:
     app = make_app(state)
     with (contextlib.closing(state.models), serving(app) as address,
           httpx.Client(base_url=address.url, timeout=60) as client):
-        yield Site(app, address.url, client, {name: one.artefact for name, one in loaded.items()})
+        yield Site(app, address.url, client, {name: one.artefact for name, one in loaded.items()},
+                   loaded)
 
 
 @pytest.fixture(scope="session")
