@@ -43,11 +43,13 @@ def listing(server: Server, call: Call) -> list[dict[str, object]]:
 def describe(one: Served, name: str) -> dict[str, object]:
     """Return OpenAI's model object, with what the model is and how much it reads.
 
-    An adapter's `parent` is its base, the field's name as vLLM has it.
+    An adapter's `parent` is its base, the field's name as vLLM has it. What reads no tokens has no
+    `max_model_len`.
     """
     manifest = one.artefact.manifest
+    length = {"max_model_len": one.limits.context} if one.limits.context else {}
     return {"id": name, "object": "model", "created": one.created, "owned_by": "ssljax",
-            "max_model_len": one.limits.context, "version": one.version, "kind": manifest["kind"],
+            **length, "version": one.version, "kind": manifest["kind"],
             "inputs": (["text"] if one.artefact.tokenizer
                        else list(manifest.get("preprocessing", ()))),
             "system_fingerprint": one.fingerprint,
