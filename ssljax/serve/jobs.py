@@ -89,6 +89,7 @@ class Piece(NamedTuple):
     error:   why the answer ends here unfinished; None otherwise
     status:  HTTP status that goes with the error
     code:    a word for programs that goes with it, or None
+    token:   the one that was generated with this piece; None where none was
     """
 
     text: str = ""
@@ -98,3 +99,4 @@ class Piece(NamedTuple):
     error: str | None = None
     status: int = 500
     code: str | None = None
+    token: int | None = None

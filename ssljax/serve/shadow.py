@@ -1,57 +1,64 @@
 """A shadow version: it answers copies of requests, nobody waits for it, and a report compares.
 
 A copy is made once the client's answer is complete, with the same seeds, and only while nobody
-waits for the shadow's engine; otherwise it is dropped and counted. Agreement is of tokens of the
-texts, up to the first that differs, as a fraction of the longer one.
+waits for the shadow's engine; otherwise it is dropped and counted. Answers are compared by the
+tokens that were drawn, the one that ends a text among them: after the first that differs two
+answers are two texts, so agreement is what comes before it, as a fraction of the longer answer.
 """
 
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssljax.core.tokenizer import Tokenizer
+from ssljax.core.errors import RequestError
 from ssljax.serve.engine import Deliver, Engine, StoppedError
 from ssljax.serve.jobs import Job, Piece
 from ssljax.serve.scheduler import QueueFullError
+from ssljax.serve.served import Served
 
-PAIRS = 1000                       # of seconds, the latest, for the percentiles
+PAIRS = 1000                       # of seconds and of differences, the latest, for the percentiles
+
+Tokens = Sequence[int]
 
 
 class Shadow(NamedTuple):
     """A comparison that goes on.
 
-    copy:   (jobs, texts they gave, seconds they took) -> None; never blocks
+    copy:   (jobs, tokens of their answers, seconds they took) -> None; never blocks
     report: () -> plain data
     """
 
-    copy: Callable[[Sequence[Job], Sequence[str], float], None]
+    copy: Callable[[Sequence[Job], Sequence[Tokens], float], None]
     report: Callable[[], dict[str, Any]]
 
 
-def make_shadow(engine: Engine, tokenizer: Tokenizer) -> Shadow:
-    """Return the comparison with the answers of `engine`."""
-    counts, agreements = Counter(copied=0, dropped=0, failed=0, compared=0, identical=0), [0.0]
+def make_shadow(engine: Engine) -> Shadow:
+    """Return the comparison with the answers of `engine`, whose model has the same tokens."""
+    counts = Counter(copied=0, dropped=0, failed=0, compared=0, identical=0)
+    sums = Counter(answers=0, agreement=0.0, common=0)
     pairs: deque[tuple[float, float]] = deque(maxlen=PAIRS)
+    differences: deque[int] = deque(maxlen=PAIRS)
     lock = threading.Lock()              # receivers run in the shadow's thread
 
-    def copy(jobs: Sequence[Job], texts: Sequence[str], seconds: float) -> None:
-        found: list[list[str]] = [[] for _ in jobs]
+    def copy(jobs: Sequence[Job], answers: Sequence[Tokens], seconds: float) -> None:
+        found: list[list[int]] = [[] for _ in jobs]
         left, begun = len(jobs), time.monotonic()
 
         def receiver(index: int) -> Deliver:
             def receive(piece: Piece) -> None:
                 nonlocal left
-                found[index].append(piece.text)
+                if piece.token is not None:
+                    found[index].append(piece.token)
                 left -= piece.finish is not None
                 if piece.error is not None:
                     with lock:
                         counts["failed"] += 1
                 elif piece.finish is not None and not left:
-                    compare(texts, ["".join(f) for f in found], seconds, time.monotonic() - begun)
+                    compare(answers, found, seconds, time.monotonic() - begun)
 
             return receive
 
@@ -66,32 +73,61 @@ def make_shadow(engine: Engine, tokenizer: Tokenizer) -> Shadow:
         with lock:
             counts[outcome] += 1
 
-    def compare(theirs: Sequence[str], ours: Sequence[str], before: float, after: float) -> None:
-        same = [agreement(tokenizer.encode(a), tokenizer.encode(b))
-                for a, b in zip(theirs, ours, strict=True)]
+    def compare(theirs: Sequence[Tokens], ours: Sequence[Tokens], before: float,
+                after: float) -> None:
+        common = [common_prefix(a, b) for a, b in zip(theirs, ours, strict=True)]
+        longest = [max(len(a), len(b)) for a, b in zip(theirs, ours, strict=True)]
         with lock:
             counts["compared"] += 1
-            counts["identical"] += list(theirs) == list(ours)
-            agreements[0] += sum(same) / len(same)
+            counts["identical"] += common == longest
+            sums["answers"] += len(common)
+            sums["common"] += sum(common)
+            sums["agreement"] += sum(same / of if of else 1.0
+                                     for same, of in zip(common, longest, strict=True))
+            differences.extend(same for same, of in zip(common, longest, strict=True) if same < of)
             pairs.append((before, after))
 
     def report() -> dict[str, Any]:
         with lock:
-            compared = counts["compared"]
-            return {**counts, "token_agreement": agreements[0] / compared if compared else None,
-                    **latencies(list(pairs))}
+            answers, compared = sums["answers"], counts["compared"]
+            return {**counts,
+                    "identical_share": counts["identical"] / compared if compared else None,
+                    "token_agreement": sums["agreement"] / answers if answers else None,
+                    "common_tokens_mean": sums["common"] / answers if answers else None,
+                    **places(list(differences)), **latencies(list(pairs))}
 
     return Shadow(copy, report)
 
 
-def agreement(one: Sequence[int], other: Sequence[int]) -> float:
-    """Return how far two token sequences agree, as a fraction of the longer; 1 for two empty."""
-    longest = max(len(one), len(other))
-    if not longest:
-        return 1.0
-    same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+def check_comparable(shadow: Served, others: Iterable[Served]) -> None:
+    """Raise RequestError unless a version can answer for the others of its model."""
+    name = f"{shadow.name}@{shadow.version}"
+    if shadow.engine is None:
+        raise RequestError(f"{name} generates no text, which is what shadows are compared by.",
+                           param="version")
+    for one in others:
+        if one.name == shadow.name and not same_tokens(one, shadow):
+            raise RequestError(f"{name} has another tokenizer than {one.name}@{one.version}: its "
+                               "answers cannot be compared token by token.", param="version")
+
+
+def same_tokens(one: Served, other: Served) -> bool:
+    """Say whether ids mean the same to two versions."""
+    first, second = (each.artefact.manifest.get("tokenizer", {}).get("fingerprint")
+                     for each in (one, other))
+    return first == second
+
+
+def common_prefix(one: Tokens, other: Tokens) -> int:
+    """Return how many tokens two answers begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
                 min(len(one), len(other)))
-    return same / longest
+
+
+def places(differences: Sequence[int]) -> dict[str, Any]:
+    """Return where answers that differ do so first, counted from 0: earliest, and median."""
+    return {"first_difference_min": min(differences, default=None),
+            "first_difference_p50": float(np.median(differences)) if differences else None}
 
 
 def latencies(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ssljax.serve.checks import show
 from ssljax.serve.loading import close_served
 from ssljax.serve.metrics import Metrics
 from ssljax.serve.served import Call, Served, Switchboard
-from ssljax.serve.shadow import Shadow, make_shadow
+from ssljax.serve.shadow import Shadow, check_comparable, make_shadow, same_tokens
 from ssljax.serve.traffic import Traffic
 from ssljax.serve.watch import watched
 
@@ -123,14 +123,12 @@ def make_switchboard(load: Load, metrics: Metrics) -> Switchboard:
     def mirror(name: str, version: str | None, share: float) -> None:
         nonlocal table
         with lock:
-            change(name, lambda traffic: shares.mirror(traffic, version, share))
             shadow = table.served.get((name, version))
-            if shadow is not None and shadow.engine is None:
-                change(name, lambda traffic: shares.mirror(traffic, None, 0.0))
-                raise RequestError(f"{name}@{version} generates no text, which is what shadows "
-                                   "are compared by.", param="version")
             if shadow is not None:
-                fresh = make_shadow(shadow.engine, shadow.artefact.tokenizer)
+                check_comparable(shadow, table.served.values())
+            change(name, lambda traffic: shares.mirror(traffic, version, share))
+            if shadow is not None:
+                fresh = make_shadow(shadow.engine)
                 table = table._replace(shadows={**table.shadows, name: fresh})
 
     def close() -> None:
@@ -172,6 +170,8 @@ def copier(table: Table, found: Served, call: Call) -> Callable | None:
     traffic = table.traffic.get(found.name)
     if traffic is None or traffic.shadow in (None, found.version):
         return None
+    if not same_tokens(found, table.served[found.name, traffic.shadow]):
+        return None                      # one that came after the shadow was chosen
     if shares.point(f"shadow {call.id}") >= traffic.share:
         return None
     return table.shadows[found.name].copy

@@ -62,7 +62,8 @@ def make_feed(job: Job, tokenizer: Tokenizer,
             text, finish = text[:cut], "stop"
         upto = len(text) if finish else len(text) - held_back(text[released:], job.stop)
         piece, released = text[released:upto], upto
-        return Piece(piece, release(upto, finish if cut is None else None), count, finish)
+        return Piece(piece, release(upto, finish if cut is None else None), count, finish,
+                     token=scored.token)
 
     def release(upto: int, finish: str | None) -> tuple[tuple[int, Scored], ...]:
         """Take out the tokens whose text has begun to be out; at a natural end, all of them."""

@@ -13,7 +13,8 @@ from ssljax.serve.jobs import Job, Piece
 from ssljax.serve.metrics import ServerMetrics
 from ssljax.serve.served import Call
 
-Copy = Callable[[Sequence[Job], Sequence[str], float], None]   # (jobs, texts, seconds they took)
+# (jobs, the tokens of their answers, seconds they took) -> None
+Copy = Callable[[Sequence[Job], Sequence[Sequence[int]], float], None]
 
 
 def watched(engine: Engine, call: Call, metrics: ServerMetrics, copy: Copy | None) -> Engine:
@@ -45,6 +46,7 @@ def tee(asked: Sequence[tuple[Job, Deliver]], call: Call, metrics: ServerMetrics
         copy: Copy | None) -> list[tuple[Job, Deliver]]:
     """Return the jobs with receivers that watch what they pass on."""
     texts: list[list[str]] = [[] for _ in asked]
+    answers: list[list[int]] = [[] for _ in asked]
     tokens, left, begun = [0] * len(asked), len(asked), time.monotonic()
 
     def receiver(index: int, deliver: Deliver) -> Deliver:
@@ -61,6 +63,8 @@ def tee(asked: Sequence[tuple[Job, Deliver]], call: Call, metrics: ServerMetrics
                 tokens[index] = piece.tokens
                 metrics.tokens(0, new)
             texts[index].append(piece.text)
+            if piece.token is not None:
+                answers[index].append(piece.token)
             deliver(piece)               # before anything that the client need not wait for
             if piece.finish is not None:
                 metrics.finished(piece.finish)
@@ -68,8 +72,7 @@ def tee(asked: Sequence[tuple[Job, Deliver]], call: Call, metrics: ServerMetrics
                     metrics.token_time((time.monotonic() - first) / (tokens[index] - 1))
                 left -= 1
                 if not left and copy is not None:
-                    copy([job for job, _ in asked], ["".join(t) for t in texts],
-                         time.monotonic() - begun)
+                    copy([job for job, _ in asked], answers, time.monotonic() - begun)
 
         return receive
 

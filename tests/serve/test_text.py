@@ -30,6 +30,7 @@ def test_characters_come_out_whole():
     assert [piece.text for piece in pieces] == ["n", "", "é", "", "", "", "\N{GRINNING FACE}", "!",
                                                 ""]
     assert pieces[-1].finish == "stop" and pieces[-1].tokens == 9
+    assert [piece.token for piece in pieces] == [*"né\N{GRINNING FACE}!".encode(), 256]
 
 
 def test_character_cut_by_the_end_is_replaced():

@@ -75,7 +75,9 @@ def toy_engine(word: str, step: float, go: Callable[[], bool] = lambda: True) ->
                 if last:
                     cancel([one])
                 with contextlib.suppress(RuntimeError):      # as the engine: its loop is gone
-                    deliver(Piece(draw.choice(word), (), done, "length" if last else None))
+                    letter = draw.choice(word)
+                    deliver(Piece(letter, (), done, "length" if last else None,
+                                  token=ord(letter)))
 
     def close():
         nonlocal closed

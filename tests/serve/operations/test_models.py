@@ -228,9 +228,11 @@ def test_shadow_gets_copies_and_the_report_compares(running):
 
         same = report_after("2", 6)
         assert same["identical"] == same["compared"] > 0 and same["token_agreement"] == 1
+        assert same["common_tokens_mean"] == 4 and same["first_difference_min"] is None
         assert same["shadow_seconds_p50"] > 0 and same["difference_p95"] is not None
         other = report_after("3", 6)
-        assert other["identical"] == 0 and other["token_agreement"] == 0
+        assert other["identical_share"] == 0 and other["token_agreement"] == 0
+        assert other["first_difference_min"] == other["first_difference_p50"] == 0
         assert admin(server, "shadow", name="toy", version=None)[0] == 200
 
 
