@@ -2,14 +2,21 @@
 
 import ml_collections
 
+from experiments.vision.base import PATCHES
+
 # Eight by eight digits need patches of two pixels for anything to be left visible.
 SMOKE_PATCH = 2
 
 
-def set_patches(c: ml_collections.ConfigDict, size: str) -> dict:
-    """Return the words that pretext and networks share: size, channels, patch_size."""
-    if size == "smoke":
-        c.model.patch_size = SMOKE_PATCH
+def set_patches(c: ml_collections.ConfigDict, size: str, *, cpu: int = PATCHES["cpu"]) -> dict:
+    """Return the words that pretext and networks share: size, channels, patch_size.
+
+    Args:
+        c: the run, whose network gets these patches.
+        size: its size.
+        cpu: side of a patch of the size cpu, in pixels.
+    """
+    c.model.patch_size = {"smoke": SMOKE_PATCH, "cpu": cpu}.get(size, PATCHES[size])
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
     return dict(size=pixels, channels=channels, patch_size=c.model.get_oneway_ref("patch_size"))
 
