@@ -8,8 +8,8 @@ The draft is a device like any other (serve/device.py) in the sizes of the model
 keys and values in pages of the same numbers, so whose a page is, and what the prefix cache holds,
 is said once for both: a chunk is read by both or found by both. It draws each guess as the model
 would draw that token, by the row's own settings, seed and count: the best one where the temperature
-is 0, and otherwise the same noise on nearly the same logits, which agrees more often than guessing
-the best.
+is 0, and otherwise by the same noise on nearly the same logits; guessing the best one there would
+come true no more often than the model draws it.
 
 What a rejected guess wrote is overwritten by the token that comes there, before any query looks.
 """

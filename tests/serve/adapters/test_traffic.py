@@ -129,8 +129,10 @@ def test_300_rows_with_other_adapters_beside_them_differ_in_no_bit(served, three
 
 
 @pytest.mark.slow
-def test_guesses_are_judged_by_each_rows_own_adapter(base, served, three, write_adapter):
+@pytest.mark.parametrize("drafted", [False, True])
+def test_guesses_are_judged_by_each_rows_own_adapter(drafted, base, served, three, write_adapter):
     guessing = load_served(base.artefact.path, "guess", slots=3, queue=100,
+                           draft=base.artefact if drafted else None,
                            sizes=SIZES | {"guesses": 3})
     mine = [guessing, *(load_adapter(write_adapter(seed, rank=rank), "x", str(seed), guessing)
                         for seed, rank in ((1, 3), (2, 4)))]
