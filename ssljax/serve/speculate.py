@@ -4,16 +4,12 @@ Guesses are what followed the text's last words when they came before (`propose_
 lookup, Saxena 2023, https://github.com/apoorvumang/prompt-lookup-decoding), or what a smaller model
 would write (serve/draft.py).
 
-Two rules keep the distribution exactly that of decoding one by one:
-
-    agree:  each token is drawn as it would be without guesses, by its own seed and count; guesses
-            are kept while they are those tokens. The text is the same, token for token, whatever
-            was guessed, greedy or drawn: what the server promises. Daliri et al. 2024,
-            https://arxiv.org/abs/2408.07978. For guesses without probabilities, as of
-            `propose_ngram`, it keeps as many as any rule can; a draft model that draws by the same
-            seeds and counts, as ours does, agrees nearly as often as with the next rule.
-    accept: Leviathan et al. 2023, https://arxiv.org/abs/2211.17192, algorithm 1: keeps the most
-            guesses of a draft model, but the text depends on what was guessed.
+`agree` keeps the distribution exactly that of decoding one by one: each token is drawn as it would
+be without guesses, by its own seed and count; guesses are kept while they are those tokens. The
+text is the same, token for token, whatever was guessed, greedy or drawn: what the server promises.
+Daliri et al. 2024, https://arxiv.org/abs/2408.07978. Leviathan et al. 2023,
+https://arxiv.org/abs/2211.17192 (algorithm 1) keep a little more of a draft model's guesses, but
+then the text depends on what was guessed.
 
 A row with a grammar has one mask, of its next token: it must have no guesses.
 Shapes: B rows, G guesses, V vocabulary; of a row's guesses only the first `guessed` count.
@@ -27,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.serve.rows import Rows, advance
-from ssljax.serve.sampling import Drawn, adjusted, best, draw, kept
+from ssljax.serve.sampling import Drawn, draw
 
 LONGEST, SHORTEST = 4, 1         # tokens at the end of a text that are looked up, the longest first
 
@@ -100,56 +96,6 @@ def agree(logits: jax.Array, guesses: jax.Array, guessed: jax.Array, rows: Rows)
     _, drawn = jax.lax.scan(step, on_device(rows), (logits.swapaxes(0, 1), padded.T))
     right = (drawn.token[:-1] == guesses.T) & (jnp.arange(guesses.shape[1])[:, None] < guessed)
     return Verified(drawn, first_false(right))
-
-
-def accept(logits: jax.Array, guesses: jax.Array, guessed: jax.Array, proposed: jax.Array,
-           rows: Rows) -> tuple[jax.Array, jax.Array]:
-    """Keep each guess with probability min(1, p / q), and draw one more from what q missed.
-
-    Args:
-        logits: as of `agree`.
-        guesses: i32 [B, G].
-        guessed: i32 [B].
-        proposed: f32 [B, G, V], what the guesses were drawn from: q.
-        rows: before the first of these draws.
-
-    Returns:
-        Tokens i32 [B, G + 1], of which the first accepted + 1 count, and accepted i32 [B].
-    """
-    def step(rows: Rows, given: tuple[jax.Array, jax.Array]) -> tuple[Rows, jax.Array]:
-        return advance(rows, given[1]), probabilities(given[0], rows)
-
-    padded = jnp.pad(guesses, ((0, 0), (0, 1)))
-    _, wanted = jax.lax.scan(step, on_device(rows), (logits.swapaxes(0, 1), padded.T))
-    wanted = wanted.swapaxes(0, 1)                                      # p: [B, G + 1, V]
-    number = jnp.arange(guesses.shape[1])
-    chance, rest = jax.vmap(keys_of, (0, 0, None))(rows.seed, rows.count, guesses.shape[1])
-    uniform = jax.vmap(jax.vmap(jax.random.uniform))(chance)
-    p = jnp.take_along_axis(wanted[:, :-1], guesses[..., None], axis=2)[..., 0]
-    q = jnp.take_along_axis(proposed, guesses[..., None], axis=2)[..., 0]
-    right = (uniform * q < p) & (number < guessed[:, None])
-    accepted = first_false(right.T)
-    # After the last guess there is no q: the one more is drawn from p itself.
-    missed = jnp.pad(proposed, ((0, 0), (0, 1), (0, 0)))
-    missed = jnp.where((jnp.arange(wanted.shape[1]) < guessed[:, None])[..., None], missed, 0.0)
-    here = accepted[:, None, None]
-    left = jnp.take_along_axis(jnp.maximum(wanted - missed, 0.0), here, axis=1)[:, 0]
-    one_more = jax.vmap(jax.random.categorical)(rest, jnp.log(left)).astype(jnp.int32)
-    at = jnp.arange(padded.shape[1]) == accepted[:, None]
-    return jnp.where(at, one_more[:, None], padded), accepted
-
-
-def keys_of(seed: jax.Array, count: jax.Array, guesses: int) -> tuple[jax.Array, jax.Array]:
-    """Return keys [G] for keeping the guesses of a row, and one for the token after them."""
-    chance, rest = jax.random.split(jax.random.fold_in(jax.random.key(seed), count))
-    return jax.random.split(chance, guesses), rest
-
-
-def probabilities(logits: jax.Array, rows: Rows) -> jax.Array:
-    """Return what `draw` draws from, f32 [B, V]: all on the best token for a temperature of 0."""
-    changed = adjusted(logits, rows)
-    sure = jax.nn.one_hot(best(changed), logits.shape[-1])
-    return jnp.where(rows.temperature[:, None] > 0, jax.nn.softmax(kept(changed, rows)), sure)
 
 
 def first_false(right: jax.Array) -> jax.Array:

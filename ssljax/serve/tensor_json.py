@@ -144,7 +144,7 @@ def shape_of(entry: Mapping[str, Any]) -> tuple[int, ...]:
 def datatype_of(entry: Mapping[str, Any]) -> str:
     """Return a tensor's datatype."""
     datatype = entry.get("datatype")
-    if datatype != "BYTES" and datatype not in DATATYPES:
+    if not isinstance(datatype, str) or datatype not in ("BYTES", *DATATYPES):
         raise RequestError(f"Tensor {show(name_of(entry))} has datatype {show(datatype)}; expected "
                            f"BYTES, {', '.join(DATATYPES)}.")
     return datatype

@@ -66,6 +66,7 @@ def test_what_is_wanted_is_read():
     (body(more=1), None, "Unknown field"),
     (body(1), None, "a list of objects"),
     (body(one([1], "INT3")), None, "expected BYTES, BOOL"),
+    (body(one([1], ["INT8"])), None, "expected BYTES, BOOL"),
     (body(one([1], shape=[2])), None, "has 1 values"),
     (body(one([1], shape=[-1])), None, "up to 8 sizes"),
     (body(one([1], shape=[1] * 9)), None, "up to 8 sizes"),
