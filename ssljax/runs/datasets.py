@@ -19,7 +19,7 @@ import numpy as np
 from ssljax.core import cache
 from ssljax.core.config import resolve
 from ssljax.core.errors import DataError, UnreadableRecordError
-from ssljax.serve.arena.viewer import Dataset, Picture, Query, Rows
+from ssljax.serve.arena.viewer import Dataset, Example, Query, Rows
 from ssljax.sources import images, token_shards
 from ssljax.sources.manifest import NAME, Manifest, read_manifest
 
@@ -97,10 +97,10 @@ def document_table(path: Path, manifest: Manifest, catalog: Path) -> Dataset:
         from pyiceberg.expressions import EqualTo
         return next((picture(row) for row in scan(EqualTo("number", number))), None)
 
-    def pictures(count: int) -> list[Picture]:
+    def pictures(count: int) -> list[Example]:
         rows = itertools.islice(scan(condition_of(Query(reason="kept"))), count)
         found = [(row, picture(row)) for row in rows]
-        return [Picture(row["number"], data, str(row.get("label") or ""))
+        return [Example(row["number"], data, str(row.get("label") or ""))
                 for row, data in found if data is not None]
 
     has_images = any(step.get("name") == "read_images" for step in steps_of(manifest))
@@ -195,9 +195,9 @@ def image_files(path: Path) -> Dataset:
             yield {"number": at, "text": one.get("text", ""), "facts": label, "image": True,
                    "dropped": one.get("dropped")}
 
-    def pictures(count: int) -> list[Picture]:
+    def pictures(count: int) -> list[Example]:
         found = ((at, record(at)) for at in range(min(count, len(source))))
-        return [Picture(at, one["image"], named(one, names)) for at, one in found if "image" in one]
+        return [Example(at, one["image"], named(one, names)) for at, one in found if "image" in one]
 
     facts = {"version": source.fingerprint()["images"][:16], "read": len(source),
              "kept": len(source), "dropped": {}, "splits": {}, "path": str(path)}
@@ -216,6 +216,6 @@ def no_image(number: int) -> None:
     """Return that a row of text has no image."""
 
 
-def no_pictures(count: int) -> list[Picture]:
+def no_pictures(count: int) -> list[Example]:
     """Return that there are none."""
     return []

@@ -1,6 +1,6 @@
-"""Rows of a data set that an encoder finds most like an image: by the cosine of their vectors.
+"""Rows of a data set that a model finds most like an image or a text: by the cosine of vectors.
 
-The first rows of the data set are embedded once for each encoder, by requests like anybody's, and
+The first rows of the data set are embedded once for each model, by requests like anybody's, and
 kept in this process. All of them are compared: a few hundred vectors need no index.
 """
 
@@ -15,18 +15,19 @@ from starlette.concurrency import run_in_threadpool
 
 from ssljax.core.errors import RequestError
 from ssljax.serve.arena.contestants import Contestant, ask
-from ssljax.serve.arena.viewer import Dataset, Picture
+from ssljax.serve.arena.viewer import Dataset, Example, passages
 
-MOST_ROWS = 256                  # of a data set: about 12 CPU-seconds of a ViT-S, once
-AT_ONCE = 16                     # images of a request
+MOST_ROWS = 256                  # of images: about 12 CPU-seconds of a ViT-S, once
+MOST_TEXTS = 128                 # about 30 CPU-seconds of a GPT-2 small, once
+AT_ONCE = 16                     # rows of a request
 KEPT = 16                        # indices in memory
 SHOWN = 8
 
 
 class Index(NamedTuple):
-    """Embedded rows: pictures, and their vectors at length 1, float32 [n, D]."""
+    """Embedded rows: images or texts, and their vectors at length 1, float32 [n, D]."""
 
-    pictures: Sequence[Picture]
+    rows: Sequence[Example]
     vectors: np.ndarray
 
 
@@ -58,21 +59,26 @@ async def make_index(one: Contestant, dataset: Dataset, authorization: str) -> I
     """Embed the first rows of a data set.
 
     Raises:
-        RequestError: the encoder refuses one of them.
+        RequestError: the model refuses one of them.
     """
-    pictures = await run_in_threadpool(dataset.pictures, MOST_ROWS)
-    parts = [await embed(one, [p.data for p in pictures[at:at + AT_ONCE]], authorization)
-             for at in range(0, len(pictures), AT_ONCE)]
-    return Index(pictures, np.concatenate(parts) if parts else np.zeros((0, 1), np.float32))
+    rows = await run_in_threadpool(first_rows, dataset)
+    parts = [await embed(one, [row.data for row in rows[at:at + AT_ONCE]], authorization)
+             for at in range(0, len(rows), AT_ONCE)]
+    return Index(rows, np.concatenate(parts) if parts else np.zeros((0, 1), np.float32))
 
 
-async def embed(one: Contestant, files: Sequence[bytes], authorization: str) -> np.ndarray:
-    """Return the vectors of image files at length 1, float32 [n, D].
+def first_rows(dataset: Dataset) -> list[Example]:
+    """Return the rows that are compared: images, or texts of a data set without."""
+    return dataset.pictures(MOST_ROWS) if dataset.images else passages(dataset, MOST_TEXTS)
+
+
+async def embed(one: Contestant, inputs: Sequence[bytes | str], authorization: str) -> np.ndarray:
+    """Return the vectors of image files or texts at length 1, float32 [n, D].
 
     Raises:
         RequestError: with the words of the server, if it refuses.
     """
-    body = {"model": one.model, "input": [data_url(f) for f in files],
+    body = {"model": one.model, "input": [spelt(each) for each in inputs],
             "encoding_format": "base64"}
     status, found = await ask(one.endpoint, "POST", "/v1/embeddings", body, authorization)
     if status != 200:
@@ -85,9 +91,11 @@ async def embed(one: Contestant, files: Sequence[bytes], authorization: str) -> 
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def data_url(file: bytes) -> str:
-    """Return a file as a data: URL; what kind of image it is, its first bytes say."""
-    return "data:application/octet-stream;base64," + base64.b64encode(file).decode()
+def spelt(given: bytes | str) -> str:
+    """Return a text, or a file as a data: URL; what kind of image it is, its first bytes say."""
+    if isinstance(given, str):
+        return given
+    return "data:application/octet-stream;base64," + base64.b64encode(given).decode()
 
 
 def numbers(embedding: Any) -> np.ndarray:
@@ -104,8 +112,8 @@ def refused(status: int, found: Mapping[str, Any]) -> RequestError:
     return RequestError(str(words or f"The server answered {status}.")[:500], status=502)
 
 
-def nearest(index: Index, vector: np.ndarray, count: int = SHOWN) -> list[tuple[Picture, float]]:
+def nearest(index: Index, vector: np.ndarray, count: int = SHOWN) -> list[tuple[Example, float]]:
     """Return the most similar rows, the first first, with their cosines; equals in row order."""
     cosines = index.vectors @ vector
-    return [(index.pictures[i], float(cosines[i]))
+    return [(index.rows[i], float(cosines[i]))
             for i in np.argsort(-cosines, kind="stable")[:count]]

@@ -1,6 +1,7 @@
-"""What encoders make of an image, side by side: classes, neighbours, and where they differ.
+"""What models make of an image or a text, side by side: classes, neighbours, where they differ.
 
 POST /arena/images?models=A%0AB&data=0    the body is an image file
+POST /arena/texts?models=A%0AB&data=0     the body is a text
 """
 
 import asyncio
@@ -21,82 +22,98 @@ from ssljax.serve.arena.contestants import (
     find_contestants,
     say,
 )
-from ssljax.serve.arena.neighbours import Find, data_url, embed, nearest, open_indices
+from ssljax.serve.arena.neighbours import Find, embed, nearest, open_indices, spelt
 from ssljax.serve.arena.row_routes import whole
 from ssljax.serve.arena.state import Arena, guarded
 from ssljax.serve.arena.viewer import Dataset
 from ssljax.serve.http import read_body
 
-LARGEST_FILE = 10 << 20          # bytes
+LARGEST_FILE, LARGEST_TEXT = 10 << 20, 64 << 10          # bytes
+EXCERPT = 300                    # characters of a neighbour that are shown
 CLASSES = 5
 
 Pane = dict[str, Any]
 
 
 def routes(arena: Arena) -> list[BaseRoute]:
-    """Return the route of images."""
+    """Return the routes of images and texts."""
     find = open_indices()
 
-    async def images(request: Request, authorization: str) -> Response:
-        data = await read_body(request, LARGEST_FILE)
-        number = request.query_params.get("data", "")
-        dataset = None if arena.keyless or not number else chosen(arena, number)
+    async def compared(request: Request, authorization: str, given: bytes | str) -> Response:
+        number, pictures = request.query_params.get("data", ""), isinstance(given, bytes)
+        dataset = None if arena.keyless or not number else chosen(arena, number, pictures=pictures)
         contestants, _ = await find_contestants(arena.endpoints, authorization)
-        wanted = encoders(contestants, request.query_params.get("models", "").split("\n"))
-        panes = await asyncio.gather(*(look(one, data, dataset, find, authorization)
+        wanted = readers(contestants, request.query_params.get("models", "").split("\n"),
+                         pictures=pictures)
+        panes = await asyncio.gather(*(look(one, given, dataset, find, authorization)
                                        for one in wanted))
         return JSONResponse(compare(panes) | {"data": number})
 
-    return [Route("/arena/images", guarded(arena, images), methods=["POST"])]
+    async def images(request: Request, authorization: str) -> Response:
+        return await compared(request, authorization, await read_body(request, LARGEST_FILE))
+
+    async def texts(request: Request, authorization: str) -> Response:
+        data = await read_body(request, LARGEST_TEXT)
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as err:
+            raise RequestError(f"The text is not UTF-8: {err}.") from err
+        return await compared(request, authorization, text)
+
+    return [Route("/arena/images", guarded(arena, images), methods=["POST"]),
+            Route("/arena/texts", guarded(arena, texts), methods=["POST"])]
 
 
-def chosen(arena: Arena, number: str) -> Dataset:
+def chosen(arena: Arena, number: str, *, pictures: bool) -> Dataset:
     """Return the data set that neighbours are looked for in.
 
     Raises:
-        RequestError: there is none of that number, or it has no images.
+        RequestError: there is none of that number, or it is of another kind.
     """
-    at = whole(number, "data", 10**6)
-    if at >= len(arena.datasets) or not arena.datasets[at].images:
-        raise RequestError(f"Data set {at} is not there, or has no images.", status=404)
+    at, kind = whole(number, "data", 10**6), "images" if pictures else "texts"
+    if at >= len(arena.datasets) or bool(arena.datasets[at].images) != pictures:
+        raise RequestError(f"Data set {at} is not there, or has no {kind}.", status=404)
     return arena.datasets[at]
 
 
-def encoders(contestants: Sequence[Contestant], names: Sequence[str]) -> list[Contestant]:
-    """Return the encoders of some names.
+def readers(contestants: Sequence[Contestant], names: Sequence[str], *,
+            pictures: bool) -> list[Contestant]:
+    """Return the models of some names, which read images or else texts.
 
     Raises:
         RequestError: one is not there, or they are too many.
     """
-    known = {one.name: one for one in contestants if one.kind == "encoder"}
+    known = {one.name: one for one in contestants if bool(one.reads) == pictures}
     if not 1 <= len(names) <= MOST_PANES or not set(names) <= set(known):
         raise RequestError(f"models: expected 1 to {MOST_PANES} of {', '.join(known) or 'none'}, "
                            "one a line.", param="models")
     return [known[name] for name in dict.fromkeys(names)]
 
 
-async def look(one: Contestant, data: bytes, dataset: Dataset | None, find: Find,
+async def look(one: Contestant, given: bytes | str, dataset: Dataset | None, find: Find,
                authorization: str) -> Pane:
-    """Return what one encoder makes of an image; a failure is its own."""
+    """Return what one model makes of an image or a text; a failure is its own."""
     pane: Pane = {"name": one.name, "classes": [], "neighbours": [], "error": None}
     began = time.monotonic()
     try:
-        [vector] = await embed(one, [data], authorization)
+        [vector] = await embed(one, [given], authorization)
         pane |= {"seconds": time.monotonic() - began, "size": len(vector)}
-        pane["classes"] = await classify(one, data, authorization)
+        pane["classes"] = await classify(one, given, authorization)
         if dataset is not None:
             index = await find(one, dataset, authorization)
-            pane["neighbours"] = [{"row": picture.row, "label": picture.label, "similarity": cosine}
-                                  for picture, cosine in nearest(index, vector)]
+            pane["neighbours"] = [{
+                "row": row.row, "label": row.label, "similarity": cosine,
+                "text": row.data[:EXCERPT] if isinstance(row.data, str) else ""}
+                for row, cosine in nearest(index, vector)]
     except FAILURES as err:
         pane["error"] = say(err)
     return pane
 
 
-async def classify(one: Contestant, data: bytes, authorization: str) -> list[Pane]:
-    """Return the classes of an image, the most probable first; none of a model without a head."""
+async def classify(one: Contestant, given: bytes | str, authorization: str) -> list[Pane]:
+    """Return the classes of an input, the most probable first; none of a model without a head."""
     status, found = await ask(one.endpoint, "POST", "/v1/classify", {
-        "model": one.model, "input": data_url(data)}, authorization)
+        "model": one.model, "input": spelt(given)}, authorization)
     try:
         row = found["data"][0] if status == 200 else {"labels": [], "probs": []}
         pairs = [(str(name), float(p)) for name, p in zip(row["labels"], row["probs"], strict=True)]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 MOST_ROWS = 50                   # of one answer
+LONGEST_PASSAGE = 512            # characters that a text is compared by: about 130 tokens
 
 
 class Query(NamedTuple):
@@ -40,11 +41,11 @@ class Rows(NamedTuple):
     seen: int
 
 
-class Picture(NamedTuple):
-    """An image among which neighbours are looked for: its row, its file's bytes, its class."""
+class Example(NamedTuple):
+    """A row among which neighbours are looked for: an image's file or a text, and its class."""
 
     row: int
-    data: bytes
+    data: bytes | str
     label: str = ""
 
 
@@ -64,5 +65,17 @@ class Dataset(NamedTuple):
     about: Mapping[str, Any]
     find: Callable[[Query], Rows]
     image: Callable[[int], bytes | None]
-    pictures: Callable[[int], list[Picture]]
+    pictures: Callable[[int], list[Example]]
     images: int = 0
+
+
+def passages(dataset: Dataset, count: int) -> list[Example]:
+    """Return the beginnings of the first texts of a data set, at most so many."""
+    found: list[Example] = []
+    start: int | None = 0
+    while start is not None and len(found) < count:      # one look ends after some seconds
+        rows = dataset.find(Query(reason="kept", start=start, count=count - len(found)))
+        found += [Example(row["number"], row["text"][:LONGEST_PASSAGE]) for row in rows.rows
+                  if row["text"].strip()]
+        start = rows.next
+    return found

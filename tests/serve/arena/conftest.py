@@ -33,7 +33,10 @@ class Script(NamedTuple):
 
 
 def scripted(models: Mapping[str, Script], *, key: str = "") -> Starlette:
-    """Return an application that speaks OpenAI's completions; it remembers what it was asked."""
+    """Return an application that speaks OpenAI's completions; it remembers what it was asked.
+
+    The vector of a text says how often each letter is in it.
+    """
     asked: list[dict[str, Any]] = []
 
     def allowed(request: Request) -> bool:
@@ -76,7 +79,14 @@ def scripted(models: Mapping[str, Script], *, key: str = "") -> Starlette:
 
         return StreamingResponse(parts(), media_type="text/event-stream")
 
+    async def embed(request: Request) -> Response:
+        body = await request.json()
+        vectors = [[1 + text.count(chr(97 + n)) for n in range(26)] for text in body["input"]]
+        return JSONResponse({"data": [{"index": i, "embedding": v}
+                                      for i, v in enumerate(vectors)]})
+
     app = Starlette(routes=[Route("/v1/models", listing),
+                            Route("/v1/embeddings", embed, methods=["POST"]),
                             Route("/v1/completions", write, methods=["POST"]),
                             Route("/v1/chat/completions", write, methods=["POST"])])
     app.state.asked = asked

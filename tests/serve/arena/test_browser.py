@@ -8,6 +8,7 @@ pytest.importorskip("selenium", reason="pip install 'ssljax[dev]'")
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
+from ssljax.serve.arena.viewer import Dataset, Rows  # noqa: E402
 from ssljax.serve.background import serving  # noqa: E402
 
 pytestmark = pytest.mark.slow    # a browser takes more of a core than all other tests of the page
@@ -247,3 +248,24 @@ def test_the_door_opens_with_the_key(browser, make_page, models):
         eventually(lambda: find(browser, "#key"))
         browser.get("about:blank")
         browser.get_log("browser")
+
+
+def test_texts_are_shown_with_those_near_them(browser, make_page, models):
+    rows = [{"number": n, "text": text} for n, text in enumerate(
+        ["no such letters", XSS, "zzzz z zz", "zebra, a word like any other. " * 9])]
+    data = Dataset("words", {}, lambda query: Rows(rows, None, 4), lambda n: None, lambda n: [])
+    app, _ = make_page(models, key="k", datasets=[data])
+    with serving(app, grace=1.0) as (url, _):
+        browser.get(url)
+        find(browser, "#key")[0].send_keys("k", Keys.ENTER)
+        eventually(lambda: script(browser, "document.documentElement.dataset.ready") == "yes")
+        find(browser, "#tab-texts")[0].click()
+        assert script(browser, "document.activeElement.id") == "near"
+        find(browser, "#near")[0].send_keys("zzz", Keys.CONTROL, Keys.ENTER)
+        found = eventually(lambda: texts(browser, ".passages li:first-child p"))
+        assert found == ["zzzz z zz"] * 5 and len(find(browser, ".passages li")) == 20
+        assert XSS in texts(browser, ".passages p") and browser.title == "ssljax"
+        assert "4 of 4 nearest neighbours are the same" in texts(browser, "#texts .summary")[0]
+        assert script(browser, "document.documentElement.scrollWidth") <= 1280
+        find(browser, "#sign-out")[0].click()
+        eventually(lambda: find(browser, "#key"))

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from ssljax.serve.arena.journal import open_journal
-from ssljax.serve.arena.viewer import Dataset, Picture, Rows
+from ssljax.serve.arena.viewer import Dataset, Example, Rows
 
 MINE = {"Authorization": "Bearer k"}
 LOCAL = "http://127.0.0.1:8000"
@@ -34,7 +34,7 @@ def keyed(make_page, models):
     png = b"\x89PNG\r\n\x1a\n..."
     data = Dataset("texts", {"version": "v", "read": 3, "kept": 3, "path": "p"},
                    lambda query: Rows(rows[query.start:query.start + query.count], None, 3),
-                   {0: png, 1: b"<svg onload=alert(1)>"}.get, lambda n: [Picture(0, png)], 1)
+                   {0: png, 1: b"<svg onload=alert(1)>"}.get, lambda n: [Example(0, png)], 1)
     app, arena = make_page(models, key="k", datasets=[data])
     with TestClient(app, base_url="http://models.example") as client:
         yield client
@@ -223,7 +223,8 @@ def test_what_is_not_the_page_goes_to_the_server_within(page):
 @pytest.mark.parametrize(("method", "path"), [
     ("GET", "/arena/state"), ("POST", "/arena/rounds"), ("POST", "/arena/rounds/x/vote"),
     ("GET", "/arena/ranking"), ("GET", "/arena/votes.jsonl"), ("GET", "/arena/transcripts.jsonl"),
-    ("POST", "/arena/prompts"), ("POST", "/arena/images"), ("GET", "/arena/data/0/rows"),
+    ("POST", "/arena/prompts"), ("POST", "/arena/images"), ("POST", "/arena/texts"),
+    ("GET", "/arena/data/0/rows"),
     ("GET", "/arena/data/0/images/0"), ("GET", "/arena/page/main.js"), ("POST", "/arena/session")])
 def test_every_route_needs_the_key(keyed, method, path):
     assert keyed.request(method, path).status_code == 401

@@ -1,9 +1,10 @@
 // What encoders see in an image: classes, nearest neighbours, and where the models differ.
+// Texts are drawn alike (texts.js).
 import {send} from "./api.js";
 import {$$, el, hue, notify, percent, seconds} from "./dom.js";
 
 export function makeImages(state) {
-  const box = $$("images"), names = state.contestants.filter(one => one.kind === "encoder").map(one => one.name);
+  const box = $$("images"), names = state.contestants.filter(one => one.reads.length).map(one => one.name);
   const sets = state.datasets.map((one, number) => ({...one, number})).filter(one => one.images);
   const found = el("div", {className: "panes"}), said = el("p", {className: "summary", role: "status"});
   const preview = el("img", {className: "preview", alt: "", hidden: true});
@@ -44,13 +45,13 @@ export function makeImages(state) {
   return {show() { file.focus(); }};
 }
 
-function drawPane(pane, index, answer) {
+export function drawPane(pane, index, answer) {
   const body = pane.error ? [el("p", {className: "error"}, pane.error)] : [
     pane.classes.length ? el("ul", {className: "classes", "aria-label": "Classes"}, pane.classes.map(one => el("li", {className: one.spread >= 0.2 ? "apart" : ""},
       el("span", {}, one.label), el("i", {style: {"--share": one.probability}}), el("b", {}, percent(one.probability)),
       one.spread >= 0.2 ? el("small", {}, `models differ by ${Math.round(100 * one.spread)} points`) : ""))) : "",
-    pane.neighbours.length ? el("ul", {className: "neighbours", "aria-label": "Nearest neighbours"}, pane.neighbours.map(one => el("li", {className: one.shared ? "" : "own"},
-      el("img", {src: `arena/data/${answer.data}/images/${one.row}`, alt: `Row ${one.row}`, loading: "lazy"}), el("small", {}, one.label || `row ${one.row}`), el("small", {}, one.similarity.toFixed(3))))) : ""];
+    pane.neighbours.length ? el("ul", {className: pane.neighbours[0].text ? "neighbours passages" : "neighbours", "aria-label": "Nearest neighbours"}, pane.neighbours.map(one => el("li", {className: one.shared ? "" : "own"},
+      one.text ? el("p", {}, one.text) : el("img", {src: `arena/data/${answer.data}/images/${one.row}`, alt: `Row ${one.row}`, loading: "lazy"}), el("small", {}, one.label || `row ${one.row}`), el("small", {}, one.similarity.toFixed(3))))) : ""];
   return el("article", {className: "pane card", style: {"--hue": hue(index)}, "aria-label": pane.name},
     el("header", {}, el("span", {className: "label"}, "ABCDEF"[index]), el("span", {className: "name"}, pane.name)), el("div", {className: "found"}, body),
     el("footer", {}, el("span", {}, seconds(pane.seconds)), pane.size ? el("span", {}, `${pane.size} numbers`) : ""));

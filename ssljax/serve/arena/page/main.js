@@ -6,6 +6,7 @@ import {$$, notify} from "./dom.js";
 import {makeImages} from "./images.js";
 import {makeRanking} from "./ranking.js";
 import {makeSaved} from "./saved.js";
+import {corpora, makeTexts, readers} from "./texts.js";
 
 const THEMES = {auto: "Auto", light: "Light", dark: "Dark"};
 
@@ -56,7 +57,7 @@ function listen(compare, views) {
   for (let i = 0; i < 6; i++) keys[String(i + 1)] = () => compare.vote("best", i);
   document.addEventListener("keydown", event => {
     if ($$("keys").open) return;
-    if (event.altKey && /^Digit[1-4]$/.test(event.code)) { event.preventDefault(); return views.open(Number(event.code.slice(5)) - 1); }
+    if (event.altKey && /^Digit[1-5]$/.test(event.code)) { event.preventDefault(); return views.open(Number(event.code.slice(5)) - 1); }
     const typing = event.target.matches("input, textarea, select");
     if (event.key === "Escape") { if (typing) event.target.blur(); if (compare.busy()) compare.stop(); return; }
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -77,7 +78,8 @@ async function begin() {
   makeSaved(state.prompts, compare.use);
   const silent = Object.entries(state.silent);
   if (silent.length) notify(silent.map(([name, why]) => `${name}: ${why}`).join(" "));
-  const views = makeViews({compare: {}, images: state.contestants.some(one => one.kind === "encoder") ? makeImages(state) : null,
+  const views = makeViews({compare: {}, images: state.contestants.some(one => one.reads.length) ? makeImages(state) : null,
+                           texts: readers(state).length && corpora(state).length ? makeTexts(state) : null,
                            ranking: state.keeps_votes ? ranking : null, data: state.datasets.length ? makeData(state.datasets) : null});
   listen(compare, views);
   if (state.contestants.length && state.contestants.every(one => one.kind === "encoder")) views.open(1);
