@@ -5,7 +5,7 @@ r"""I-JEPA, https://arxiv.org/abs/2301.08243.
 imagenet is the paper's ViT-B/16: predictor 384 by 6, 1e-3 a batch of 2,048, 40 of 300 epochs of
 warm-up, momentum 0.996 to 1; weight decay stays at 0.05 where the paper's grows from 0.04 to 0.4.
 Runs of few steps have a teacher that follows faster, as it would not move in them otherwise. cpu
-has patches of 8 pixels: with a quarter of the patches it sees its images five times as often.
+has patches of 8 pixels: with a quarter of the patches it sees its images four times as often.
 """
 
 import ml_collections
@@ -20,7 +20,7 @@ FOUR_BY_FOUR = dict(blocks=2, target_scale=(0.2, 0.3), context_ratio=0.25)
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="vit", epochs={"": 300, "cpu": 40, "cifar10": 300, "imagenet": 300},
+    c = run(arg, network="vit", epochs={"": 300, "cpu": 22, "cifar10": 300, "imagenet": 300},
             batch_size={"": 256, "cpu": 64, "imagenet": 2048})
     patches = set_patches(c, arg, cpu=8)
     blocks = FOUR_BY_FOUR if arg in ("cpu", "smoke") else {}
