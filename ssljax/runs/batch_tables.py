@@ -31,8 +31,7 @@ class Row(NamedTuple):
 class Format(NamedTuple):
     """A format of output.
 
-    write: (path of a part, rows, names of the columns that are ours) -> None; the part is whole or
-           absent
+    write: (path of a part, rows, names of our columns) -> None; the part is whole or absent
     join:  (parts, path) -> (rows, those with an error)
     """
 
@@ -151,11 +150,7 @@ def answered(rows: Sequence[Row], first: int, column: str,
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], ours: Sequence[str]) -> None:
-    """Write a part in the format that its name ends in.
-
-    Raises:
-        DataError: a column of the input cannot be written so.
-    """
+    """Write a part in the format of its name, or raise DataError where that holds no such cell."""
     OUTPUTS[path.suffix].write(path, rows, ours)
 
 
@@ -177,11 +172,16 @@ def join_json(parts: Sequence[Path], whole: Path) -> tuple[int, int]:
         for part in parts:
             with part.open("rb") as lines:
                 for line in lines:
-                    rows, errors = rows + 1, errors + (json.loads(line)["error"] is not None)
+                    rows, errors = rows + 1, errors + has_failed(json.loads(line))
                     out.write(line)
         out.flush()
         os.fsync(out.fileno())
     return rows, errors
+
+
+def has_failed(row: Mapping[str, Any]) -> bool:
+    """Say whether a row has no answer; OpenAI's lines, which have no number, say so by status."""
+    return row["error"] is not None or ("row" not in row and row["response"]["status_code"] != 200)
 
 
 def write_table_part(path: Path, rows: Sequence[Mapping[str, Any]], ours: Sequence[str]) -> None:

@@ -79,7 +79,8 @@ def test_command_answers_openais_requests(place, capsys):
     good, bad = read(place / "out.jsonl")
     assert (good["custom_id"], bad["custom_id"]) == ("a", "b") and good["error"] is None
     assert len(good["response"]["body"]["choices"][0]["text"]) == 2
-    assert bad["response"]["status_code"] == 400 and "Wrote 2 rows" in capsys.readouterr().out
+    assert bad["response"]["status_code"] == 400
+    assert "Wrote 2 rows" in (said := capsys.readouterr().out) and "1 of them without" in said
 
 
 def test_rows_that_are_no_requests_and_formats_that_cannot_hold_answers_are_refused(place):
