@@ -12,7 +12,7 @@ from experiments.vision import crops
 from experiments.vision.base import run
 from experiments.vision.two_views import add_optimizer
 
-EPOCHS = {"": 200, "cpu": 10, "cifar10": 1000, "imagenet": 100}
+EPOCHS = {"": 200, "cpu": 18, "cifar10": 1000, "imagenet": 100}
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
@@ -32,6 +32,5 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         add_optimizer(c, arg, cifar10=dict(name="lars", lr=0.3, weight_decay=1e-6, trust=0.02,
                                            clip=True, warmup=0.01))
     if arg == "cpu":
-        # With few steps and prototypes a warmer teacher has nothing to say.
-        c.objective.update(teacher_temperature=0.04)
+        c.objective.update(crops.FEW_STEPS)
     return c

@@ -14,8 +14,8 @@ from experiments.vision.base import PATCHES, run
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    epochs = {"": 200, "cpu": 5, "cifar10": 500, "imagenet": 800}
-    c = run(arg, network="vit", epochs=epochs, batch_size={"": 256, "cpu": 64, "imagenet": 1024})
+    epochs = {"": 200, "cpu": 10, "cifar10": 500, "imagenet": 800}
+    c = run(arg, network="vit", epochs=epochs, batch_size={"": 256, "cpu": 128, "imagenet": 1024})
     c.model.update(pool="class_mean")
     crops.add_crops(c, arg, patch_size=PATCHES[arg])
     crops.add_optimizer(c, arg, warmup=10 / 800 if arg == "imagenet" else 0.1)
