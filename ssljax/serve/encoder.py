@@ -1,10 +1,10 @@
 """An artefact's embed, sequence and classify in batches of fixed shape, the same in any company.
 
-A batch always has the same number of rows for its shape, the last ones zeros, and texts are padded
-to a power of two tokens: a row's numbers come from one program of one shape, whoever its neighbours
-are. A text longer than the model reads is cut into windows; its vector is the mean over all their
-tokens. An example is what the manifest's operations return (image), or the ids of a text without
-the start token, int32 [L], L at least 1.
+A batch has a declared number of rows for its shape, the last ones zeros, and texts are padded to a
+power of two tokens: a row's numbers are those of one program of one shape, whoever its neighbours
+are (company.py says when more rows may run at once). A text longer than the model reads is cut into
+windows; its vector is the mean over all their tokens. An example is what the manifest's operations
+return (image), or the ids of a text without the start token, int32 [L], L at least 1.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -15,13 +15,14 @@ import jax
 import numpy as np
 
 from ssljax.core.errors import RequestError, ServeError
+from ssljax.serve import company
 from ssljax.serve.adapters import PREFIX, Places, make_places
 from ssljax.serve.artefact import Artefact, platform
 
 SMALLEST_BUCKET = 32     # tokens; a shorter text costs about as much, and each bucket a compile
 MOST_ROWS = 16
-# Tokens of a batch from which a CPU core is busy: ViT-S/16 (196 tokens) costs 172, 136 and 125
-# CPU-ms an image at 1, 2 and 4 rows, and a lone image is not to pay for empty rows.
+# Tokens of a declared batch, from which a CPU core is busy: ViT-S/16 (196 tokens) costs 156, 126
+# and 117 CPU-ms an image at 1, 2 and 4 rows, and a lone image is not to pay for empty rows.
 CPU_TOKENS = 256
 PIXEL_VALUES = 768       # of an image count as a token: a patch of 16 by 16 in colour
 
@@ -50,7 +51,7 @@ class Encoder(NamedTuple):
 
     functions: which of FUNCTIONS the artefact has
     parts:     (function, example) -> its rows. RequestError: it does not fit the model
-    rows:      bucket -> rows of its batches
+    rows:      bucket -> rows that may run at once
     run:       (bucket, at most that many parts) -> float32 [D] for each, or [T, D] of sequence
     warm_up:   () -> None; compiles what has one shape; texts compile by length, when one comes
     """
@@ -68,7 +69,8 @@ def make_encoder(artefact: Artefact, *, rows: int = 0, adaptive: bool = False,
 
     Args:
         artefact: from load_artefact.
-        rows: of every batch; chosen by shape and platform unless told. Numbers depend on it.
+        rows: of every batch; chosen by shape and platform unless told. Numbers depend on it. Where
+            it was chosen, CPUs take larger batches too if their rows have the same bits.
         adaptive: run a short batch at the next power of two of its rows: sooner, but then the last
             bits of an answer depend on its company.
         places: of adapters; empty ones unless told.
@@ -84,16 +86,22 @@ def make_encoder(artefact: Artefact, *, rows: int = 0, adaptive: bool = False,
     programs = {name: jax.jit(artefact.functions[name]) for name in functions}
     places = places or make_places(artefact)
 
-    def run(bucket: Hashable, parts: Sequence[Part]) -> list[np.ndarray]:
-        most = rows_of(bucket)
-        size = min(most, 1 << (len(parts) - 1).bit_length()) if adaptive else most
-        batch = stacked([part.inputs for part in parts], size)
-        stacks = places.stacks()
+    def call(bucket: Hashable, inputs: Sequence[Arrays], size: int) -> np.ndarray:
+        batch, stacks = stacked(inputs, size), places.stacks()
         batch |= {} if stacks is None else {"adapters": stacks}
-        outputs = programs[bucket[0]](artefact.weights, batch)
-        [answers] = jax.device_get(jax.tree.leaves(outputs))
+        [answers] = jax.device_get(jax.tree.leaves(programs[bucket[0]](artefact.weights, batch)))
+        return answers[:len(inputs)]
+
+    def run(bucket: Hashable, parts: Sequence[Part]) -> list[np.ndarray]:
+        inputs = [part.inputs for part in parts]
+        sizes = split(bucket, inputs) if grows else [(slice(None), fitting(bucket, len(parts)))]
+        rows = [row for which, size in sizes for row in call(bucket, inputs[which], size)]
         return [np.asarray(row[:part.keep or None], np.float32)
-                for row, part in zip(answers, parts, strict=False)]
+                for row, part in zip(rows, parts, strict=True)]
+
+    def fitting(bucket: Hashable, count: int) -> int:
+        most = rows_of(bucket)
+        return min(most, 1 << (count - 1).bit_length()) if adaptive else most
 
     def rows_of(bucket: Hashable) -> int:
         return rows or default_rows(bucket[1], platform())
@@ -106,8 +114,13 @@ def make_encoder(artefact: Artefact, *, rows: int = 0, adaptive: bool = False,
                 if adapted or not called(artefact, name, rows_of(part.bucket)):
                     run(part.bucket, [part])
 
+    def most_of(bucket: Hashable) -> int:
+        return max(rows_of(bucket), company.MOST) if grows else rows_of(bucket)
+
+    grows = platform() == "cpu" and not rows and not adaptive
+    split = company.make_split(call, rows_of)
     parts = text_parts(artefact) if artefact.tokenizer else partial(media_parts, artefact)
-    return Encoder(functions, parts, rows_of, run, warm_up)
+    return Encoder(functions, parts, most_of, run, warm_up)
 
 
 def called(artefact: Artefact, function: str, rows: int) -> bool:
