@@ -21,12 +21,13 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("toys", sys.argv[1])
 toys = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(toys)
+from ssljax.serve.server import bind, listen, make_server, run_server
 state = toys.open_server(lambda *which: toys.toy_served(*which, go=lambda: state.gate.draining()))
 state.models.load(Path(sys.argv[2]), "toy", "1", None)
-server = toys.make_server(toys.make_app(state), grace=60)
-sock = toys.bind("127.0.0.1", 0)
-port = toys.listen(sock).rpartition(":")[2]
-toys.run_server(server, sock, state.gate, lambda: print(port, flush=True))
+server = make_server(toys.make_app(state), grace=60)
+sock = bind("127.0.0.1", 0)
+port = listen(sock).rpartition(":")[2]
+run_server(server, sock, state.gate, lambda: print(port, flush=True))
 state.models.close()
 print("ended", flush=True)
 """
