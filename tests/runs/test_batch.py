@@ -1,12 +1,9 @@
 """Vectors of tables and folders: every row once, the same bytes whatever is killed or joined."""
 
-import contextlib
 import io
 import json
-import random
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +18,7 @@ from ssljax.core.errors import ConfigError, DataError, ServeError
 from ssljax.runs.batch import encode_table
 from ssljax.serve.artefact import load_artefact
 from ssljax.serve.embedding import make_embed
+from tests.kills import killed_at_random
 
 TEXTS = [f"Sentence {i} tells of {i * i} things, and of {'more ' * (i % 17)}." for i in range(70)]
 
@@ -175,17 +173,5 @@ def test_killed_at_random_the_output_has_the_same_bytes(exported, rows, tmp_path
                                  str(exported.artefact), "--input", str(rows), "--output",
                                  str(output)], stdout=subprocess.DEVNULL)
 
-    began = time.monotonic()
-    assert start(quiet).wait() == 0
-    whole, draw, kills = time.monotonic() - began, random.Random(0), 0
-    while kills < 20:
-        child = start(out)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            assert child.wait(draw.uniform(0.3, 1.1) * whole) == 0
-            out.unlink()
-            continue
-        child.kill()
-        child.wait()
-        kills += 1
-    assert start(out).wait() == 0
+    killed_at_random(start, quiet, out, seed=0, latest=1.1)
     assert out.read_bytes() == quiet.read_bytes()

@@ -5,6 +5,7 @@ import http.client
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,24 @@ def stream(request_of) -> Callable[..., list[Any]]:
                 for event in text.split("\n\n")[:-2]]
 
     return send
+
+
+@pytest.fixture(scope="session")
+def meanwhile() -> Callable[..., None]:
+    """Return meanwhile(change, client, clients): let all clients run while something changes.
+
+    change: (stopped) -> None, which goes on until stopped() says that the clients are done
+    client: (its number) -> None
+    """
+    def run(change: Callable[[Callable[[], bool]], None], client: Callable[[int], None],
+            clients: int) -> None:
+        stop = threading.Event()
+        changer = threading.Thread(target=change, args=(stop.is_set,))
+        changer.start()
+        with ThreadPoolExecutor(clients) as threads:
+            list(threads.map(client, range(clients)))
+        stop.set()
+        changer.join(60)
+        assert not changer.is_alive()
+
+    return run

@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -255,15 +254,14 @@ def test_adapters_are_loaded_and_unloaded_by_administrators(server, write_adapte
     assert "lora" in state.metrics.render().decode()
 
 
-def swap(server, folders, calls):
+def swap(server, folders, calls, meanwhile):
     """Make `calls` requests while versions of an adapter take turns; return (failures, swaps)."""
     state, ask, port = server
-    stop, failures, swaps = threading.Event(), [], []
-    right = {}
+    failures, swaps, right = [], [], {}
 
-    def change():
+    def change(stopped):
         version = 1
-        while not stop.is_set():
+        while not stopped():
             new = version + 1
             state.models.attach(folders[new % 2], "lora", str(new), "base", 0.0)
             state.models.split("lora", {str(new): 1})
@@ -286,26 +284,21 @@ def swap(server, folders, calls):
                 if right.setdefault(body["system_fingerprint"], answer) != answer:
                     failures.append((body["system_fingerprint"], answer))
 
-    changer = threading.Thread(target=change)
-    changer.start()
-    with ThreadPoolExecutor(6) as clients:
-        list(clients.map(client, range(6)))
-    stop.set()
-    changer.join(60)
+    meanwhile(change, client, 6)
     return failures, len(swaps), len(right)
 
 
-def test_no_request_fails_while_adapters_swap(server, write_adapter):
-    failures, swaps, answers = swap(server, [write_adapter(2), write_adapter(1)], 300)
+def test_no_request_fails_while_adapters_swap(server, write_adapter, meanwhile):
+    failures, swaps, answers = swap(server, [write_adapter(2), write_adapter(1)], 300, meanwhile)
     assert failures == [] and swaps > 2 and answers == 3      # of base and of either adapter
 
 
 @pytest.mark.slow
-def test_none_of_ten_thousand_requests_fails_while_adapters_swap(base, write_adapter):
+def test_none_of_ten_thousand_requests_fails_while_adapters_swap(base, write_adapter, meanwhile):
     context = server.__wrapped__(base, write_adapter)
     try:
         failures, swaps, answers = swap(next(context), [write_adapter(2), write_adapter(1)],
-                                        10_000)
+                                        10_000, meanwhile)
     finally:
         next(context, None)
     assert failures == [] and swaps > 20 and answers == 3

@@ -5,7 +5,6 @@ import json
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -157,13 +156,13 @@ def test_unloading_cuts_off_what_is_not_done_in_time(running):
         assert ask(server.port, "GET", "/ready")[0] == 503
 
 
-def swap(server, calls):
+def swap(server, calls, meanwhile):
     """Make `calls` requests while versions come, share the traffic, and go; return the failures."""
-    stop, failures = threading.Event(), []
+    failures = []
 
-    def change():
+    def change(stopped):
         version = 1
-        while not stop.is_set():
+        while not stopped():
             new = version + 1
             server.state.models.load(Path("ab"[new % 2]), "toy", str(new), None)
             for part in (0.1, 0.5, 1.0):
@@ -188,25 +187,20 @@ def swap(server, calls):
                 if answer.status != 200 or b"error" in text:
                     failures.append((answer.status, text))
 
-    changer = threading.Thread(target=change)
-    changer.start()
-    with ThreadPoolExecutor(16) as clients:
-        list(clients.map(client, range(16)))
-    stop.set()
-    changer.join(30)
+    meanwhile(change, client, 16)
     return failures
 
 
-def test_no_request_fails_while_versions_swap(running):
+def test_no_request_fails_while_versions_swap(running, meanwhile):
     with running({"toy": "a"}, ADMIN | {"user": {}}) as server:
-        assert swap(server, 480) == []
+        assert swap(server, 480, meanwhile) == []
         assert int(server.state.models.status()[-1]["version"]) > 2
 
 
 @pytest.mark.slow
-def test_none_of_ten_thousand_requests_fails_while_versions_swap(running):
+def test_none_of_ten_thousand_requests_fails_while_versions_swap(running, meanwhile):
     with running({"toy": "a"}, ADMIN | {"user": {}}) as server:
-        assert swap(server, 10_000) == []
+        assert swap(server, 10_000, meanwhile) == []
 
 
 def test_shadow_gets_copies_and_the_report_compares(running):

@@ -1,13 +1,10 @@
 """`ssljax batch` and the server say the same of an input, to the last bit, whatever is killed."""
 
 import base64
-import contextlib
 import io
 import json
-import random
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +15,7 @@ from PIL import Image
 from ssljax.cli.main import main
 from ssljax.core.errors import DataError, ServeError
 from ssljax.runs.batch import encode_table, write_texts
+from tests.kills import killed_at_random
 
 TEXTS = [f"Text {i} has {i * i} words" + " or more" * (i % 3) for i in range(9)]
 TEXTS[4], TEXTS[6] = "ä € " * 3, "x" * 200                 # of several bytes; beyond the context
@@ -187,18 +185,7 @@ def test_killed_at_random_the_output_has_the_same_bytes(eyes_path, talker_path, 
             str(output), "--function", function], stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
 
-    quiet, out, began = tmp_path / "quiet.jsonl", tmp_path / "out.jsonl", time.monotonic()
-    assert start(quiet).wait() == 0
-    whole, draw, kills, begun = time.monotonic() - began, random.Random(1), 0, 0
-    while kills < 20:
-        child = start(out)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            assert child.wait(draw.uniform(0.3, 1.0) * whole) == 0
-            out.unlink()
-            continue
-        child.kill()
-        child.wait()
-        kills, begun = kills + 1, begun + any(tmp_path.glob(".out.jsonl.work/0*"))
+    quiet, out = tmp_path / "quiet.jsonl", tmp_path / "out.jsonl"
+    begun = killed_at_random(start, quiet, out, seed=1, latest=1.0)
     assert begun                                   # some were killed with a part of the job done
-    assert start(out).wait() == 0
     assert out.read_bytes() == quiet.read_bytes() and len(read(out)) == len(cells)
