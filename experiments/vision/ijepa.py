@@ -20,7 +20,7 @@ FOUR_BY_FOUR = dict(blocks=2, target_scale=(0.2, 0.3), context_ratio=0.25)
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="vit", epochs={"": 300, "cpu": 22, "cifar10": 300, "imagenet": 300},
+    c = run(arg, network="vit", epochs={"": 300, "cpu": 26, "cifar10": 300, "imagenet": 300},
             batch_size={"": 256, "cpu": 64, "imagenet": 2048})
     patches = set_patches(c, arg, cpu=8)
     blocks = FOUR_BY_FOUR if arg in ("cpu", "smoke") else {}
