@@ -32,11 +32,19 @@ def add_captions(c: ml_collections.ConfigDict, size: str, *, causal: bool) -> di
     if size in ("", "imagenet"):
         return text
     classes = DIGITS if size == "smoke" else CIFAR10
-    named = lambda source: dict(name="captioned", source=source, classes=classes)  # noqa: E731
-    test = dict(c.evals.knn.test_source.items())
-    c.source = named(dict(c.source.items()))
-    c.evals.health.source = named(dict(c.evals.health.source.items()))
+    test = spec_of(c.evals.knn.test_source)
+
+    def named(source: dict) -> dict:
+        return dict(name="captioned", source=source, classes=classes)
+
+    c.source = named(spec_of(c.source))
+    c.evals.health.source = named(spec_of(c.evals.health.source))
     towers = dict(text_model=text, tokenizer=dict(name="byte"), seq_len=seq_len)
     c.evals.zero_shot = dict(name="zero_shot", source=test, classes=classes, **towers)
     c.evals.retrieval = dict(name="image_text_retrieval", source=named(test), **towers)
     return text
+
+
+def spec_of(source: ml_collections.ConfigDict) -> dict:
+    """Return the words of a source, which go on following those of the data."""
+    return dict(source.items(preserve_field_references=True))

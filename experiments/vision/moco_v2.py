@@ -14,7 +14,7 @@ from experiments.vision.two_views import MOCO, add_optimizer, add_views, of
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 200, "cpu": 16, "cifar10": 1000, "imagenet": 200},
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 30, "cifar10": 1000, "imagenet": 200},
             batch_size={"": 256})
     add_views(c, arg, MOCO)
     # A run of few steps needs a teacher that follows soon, and keys that are not too old.

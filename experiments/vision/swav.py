@@ -12,7 +12,7 @@ import ml_collections
 from experiments.vision.base import run
 from experiments.vision.two_views import SIMCLR, add_optimizer, add_views, of
 
-EPOCHS = {"": 200, "cpu": 16, "cifar10": 1000, "imagenet": 800}
+EPOCHS = {"": 200, "cpu": 26, "cifar10": 1000, "imagenet": 800}
 
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:

@@ -6,7 +6,9 @@ library, nothing unpickled. A serialised program runs with the rights of this pr
 does; checksums detect damage, and a signature by a trusted key says who wrote the artefact.
 """
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +31,7 @@ from ssljax.serve.manifest import (
 from ssljax.serve.turned import of_turned, turning
 from ssljax.serve.weights import Place, load_weights, on_default_device
 
+AT_ONCE = 2              # programs; reading a kept one is half Python, so that more gain nothing
 Function = Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]    # (weights, inputs) -> outputs
 # (artefact's folder, its manifest) -> serialised programs by function, lowered by this jax
 Relower = Callable[[Path, Mapping[str, Any]], Mapping[str, bytes]]
@@ -71,10 +74,13 @@ def load_artefact(path: Path, *, trusted: Sequence[Path] = (), place: Place = on
         ProgramError: all is whole, but this jax cannot run a program.
     """
     manifest = read_manifest(path, trusted=trusted)
-    check_files(path, manifest)
     # Divided over devices, matrices stay as they are: turned, heads could not be divided.
     turned = (manifest["kind"] == "decoder" and platform() == "cpu" and place is on_default_device)
-    weights = load_weights(path, manifest, turning(place) if turned else place)
+    with ThreadPoolExecutor(1) as pool:
+        # jax imports it for its first program; that takes about as long as the files do.
+        pool.submit(importlib.import_module, "scipy.linalg")
+        check_files(path, manifest)
+        weights = load_weights(path, manifest, turning(place) if turned else place)
     form = of_turned if turned else None
     golden = read_golden(path / manifest["golden"],
                          read_listed(path, manifest, manifest["golden"], ".safetensors"))
@@ -108,23 +114,26 @@ def load_functions(path: Path, manifest: Mapping[str, Any], programs: Mapping[st
         ProgramError: this jax cannot run one.
         MissingExtraError: the package that reads the serialised form is not installed.
     """
-    functions = {}
-    for name, spec in manifest["functions"].items():
+    def load(name: str, spec: Mapping[str, Any]) -> Function:
         file = path / str(spec.get("file", name))
         function = load_function(file, programs[name], manifest)
-        functions[name] = form(function) if form else function
+        function = form(function) if form else function
         try:
             given = arguments_of(name, spec, golden)
         except (KeyError, TypeError, ValueError) as err:
             raise ArtefactError(f"{path / MANIFEST} has no golden arguments of {name} ({err!r}); "
                                 f"{EXPORT_AGAIN}") from err
         try:
-            check_function(name, functions[name], weights, given, golden, platform=platform())
+            check_function(name, function, weights, given, golden, platform=platform())
         except ArtefactError as err:
             raise ArtefactError(f"{path / manifest['golden']}: {err}") from err
         except Exception as err:                     # of several kinds, by what jax trips over
             raise cannot_run(file, manifest, err) from err
-    return functions
+        return function
+
+    specs = manifest["functions"]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(specs, pool.map(load, specs, specs.values()), strict=True))
 
 
 def load_function(file: Path, data: bytes, manifest: Mapping[str, Any]) -> Function:
