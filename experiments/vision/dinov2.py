@@ -17,7 +17,7 @@ from experiments.vision.base import PATCHES, run
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    epochs = {"": 200, "cpu": 10, "cifar10": 500, "imagenet": 100}
+    epochs = {"": 200, "cpu": 5, "cifar10": 500, "imagenet": 100}
     c = run(arg, network="vit", epochs=epochs, batch_size={"": 256, "cpu": 128, "imagenet": 2048})
     c.model.update(pool="class_mean", registers=4)
     crops.add_crops(c, arg, patch_size=PATCHES[arg])

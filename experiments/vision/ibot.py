@@ -14,7 +14,7 @@ from experiments.vision.base import PATCHES, run
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    epochs = {"": 200, "cpu": 10, "cifar10": 500, "imagenet": 800}
+    epochs = {"": 200, "cpu": 5, "cifar10": 500, "imagenet": 800}
     c = run(arg, network="vit", epochs=epochs, batch_size={"": 256, "cpu": 128, "imagenet": 1024})
     c.model.update(pool="class_mean")
     crops.add_crops(c, arg, patch_size=PATCHES[arg])

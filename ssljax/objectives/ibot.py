@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.core.types import Batch, Key, Metrics, Model, Objective, Params, PyTree
-from ssljax.families.distillation import Game, steps_of, warm_temperature
+from ssljax.families.distillation import Centring, Game, steps_of, warm_temperature
 from ssljax.families.patch_distillation import patch_round
 from ssljax.families.prototypes import prototype_head
 from ssljax.families.student_teacher import crop_round, make_networks
@@ -23,8 +23,8 @@ TINY = {"out_dim": 32, "hidden_dim": 32, "bottleneck_dim": 16, "hold": 0,
 def make(model: Model, *, total_steps: int, out_dim: int = 4096, hidden_dim: int = 2048,
          bottleneck_dim: int = 256, class_weight: float = 1.0, patch_weight: float = 1.0,
          max_hidden: float = 0.5, temperature: float = 0.1, teacher_temperature: float = 0.07,
-         teacher_start: float = 0.04, teacher_warmup: float = 0.3, centre_momentum: float = 0.9,
-         momentum: float = 0.996, hold: float = 0.01) -> Objective:
+         teacher_start: float = 0.04, teacher_warmup: float = 0.3, centring: Centring = "centre",
+         centre_momentum: float = 0.9, momentum: float = 0.996, hold: float = 0.01) -> Objective:
     """Return iBOT around a vision transformer with a mask token.
 
     Args:
@@ -40,6 +40,7 @@ def make(model: Model, *, total_steps: int, out_dim: int = 4096, hidden_dim: int
         teacher_temperature: the teacher's after its warm-up,
         teacher_start: and at the first step.
         teacher_warmup: length of that warm-up: a fraction of the run, or from 1 on steps.
+        centring: what keeps all prototypes in use: moving centres, or Sinkhorn's assignments.
         centre_momentum: what the centres keep of themselves.
         momentum: what the teacher keeps of itself at first; 0.9995 in long runs at batch 256.
         hold: how long prototypes get no gradient: a fraction of the run, or from 1 on steps.
@@ -47,7 +48,7 @@ def make(model: Model, *, total_steps: int, out_dim: int = 4096, hidden_dim: int
     head = prototype_head((hidden_dim, hidden_dim, bottleneck_dim), out_dim)
     warm = warm_temperature(teacher_start, teacher_temperature,
                             steps_of(teacher_warmup, total_steps))
-    game = Game(temperature, warm, "centre", centre_momentum)
+    game = Game(temperature, warm, centring, centre_momentum)
     networks = make_networks(model, {"class_head": head}, cosine_momentum(momentum, total_steps),
                              centres=dict.fromkeys(("class_centre", "patch_centre"), out_dim),
                              hold_steps=steps_of(hold, total_steps), masked=True)

@@ -1,11 +1,9 @@
-"""The runs of joint-embedding methods: valid at every size, with their papers' numbers."""
+"""The runs of joint-embedding methods have the numbers of their papers."""
 
-import json
 
 import pytest
 
-from experiments.vision.base import SIZES
-from ssljax.runs.config import check_run, load_config, to_plain
+from ssljax.runs.config import load_config, to_plain
 
 METHODS = ("simclr", "moco_v2", "moco_v3", "byol", "simsiam", "swav", "barlow_twins", "vicreg",
            "lejepa")
@@ -15,17 +13,6 @@ every_method = pytest.mark.parametrize("method", METHODS)
 def plain(method: str, size: str) -> dict:
     config = load_config(f"experiments/vision/{method}.py:{size}", ["--config.data.path=/data"])
     return to_plain(config)
-
-
-@every_method
-@pytest.mark.parametrize("size", SIZES)
-def test_config_is_a_valid_run(method, size):
-    config = plain(method, size)
-    check_run(config)
-    assert json.loads(json.dumps(config)) == config
-    assert config["objective"]["name"] == method
-    if size != "smoke":
-        assert config["source"]["path"] == "/data"
 
 
 @every_method

@@ -96,6 +96,11 @@ def test_what_is_hidden_from_the_student_changes_only_through_the_teacher():
     assert np.abs(np.asarray(grads)[~hidden]).max() > 0
 
 
+def test_sinkhorn_is_there_for_few_steps():
+    metrics = loss(centring="sinkhorn")[1][2]
+    assert metric(metrics, "teacher_use") > 0.9 > metric(loss()[1][2], "teacher_use")
+
+
 def test_a_batch_without_masks_is_refused():
     with pytest.raises(ConfigError, match="hidden1, hidden2"):
         objective().init(jax.random.key(0), {n: BATCH[n] for n in ("view1", "view2")})

@@ -1,11 +1,12 @@
-"""Where the data is, said once, reaches whatever a vision run reads."""
+"""Every vision run at every size: valid, and its data said once."""
 
+import json
 import pathlib
 
 import pytest
 
 from experiments.vision.base import SIZES
-from ssljax.runs.config import load_config, to_plain
+from ssljax.runs.config import check_run, load_config, to_plain
 
 FOLDER = pathlib.Path(__file__).parents[2] / "experiments/vision"
 METHODS = sorted(file.stem for file in FOLDER.glob("*.py")
@@ -18,6 +19,16 @@ def paths(node: object) -> list[str]:
         return []
     own = [node["path"]] if node.get("name") == "images" else []
     return own + [path for value in node.values() for path in paths(value)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", SIZES)
+def test_config_is_a_valid_run(method, size):
+    config = to_plain(load_config(f"experiments/vision/{method}.py:{size}",
+                                  ["--config.data.path=/train"]))
+    check_run(config)
+    assert json.loads(json.dumps(config)) == config
+    assert config["objective"]["name"] == method
 
 
 @pytest.mark.parametrize("method", METHODS)
