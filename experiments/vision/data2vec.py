@@ -8,7 +8,8 @@ the teacher's momentum goes from .999 to .9999. cifar10 has no published recipe:
 
 import ml_collections
 
-from experiments.vision.base import PATCHES, run
+from experiments.vision.base import run
+from experiments.vision.masked import set_patches
 from experiments.vision.two_views import add_optimizer
 
 # Masks of an image, width and layers of the decoder, blocks that make targets.
@@ -18,25 +19,25 @@ SIZES = {"": (4, 192, 4, 8), "cpu": (2, 128, 2, 3), "cifar10": (8, 384, 4, 8),
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="vit", epochs={"": 200, "cpu": 10, "cifar10": 500, "imagenet": 100},
+    c = run(arg, network="vit", epochs={"": 200, "cpu": 16, "cifar10": 500, "imagenet": 100},
             batch_size={"": 256, "cpu": 64, "imagenet": 512})
     masks, width, depth, blocks = SIZES[arg]
-    pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
+    patches = set_patches(c, arg, cpu=8)
     # A visible block of three by three patches, as in the paper, where as many are visible.
     ratio, block = (0.5, 1) if arg == "smoke" else (0.8, 3 if arg == "imagenet" else 2)
-    c.pretext = dict(name="masked_patches", size=pixels, channels=channels,
-                     patch_size=PATCHES[arg], kind="inverse_block", block=block, ratio=ratio,
-                     masks=masks, flip_probability=0.0 if arg == "smoke" else 0.5)
+    c.pretext = dict(name="masked_patches", **patches, kind="inverse_block", block=block,
+                     ratio=ratio, masks=masks, flip_probability=0.0 if arg == "smoke" else 0.5)
     if arg in ("", "imagenet"):
         c.pretext.update(host_crop="random")
     c.model.update(collect=blocks, class_token=True)
-    decoder = dict(name="conv_decoder", width=width, depth=depth, groups=16,
-                   patch_size=PATCHES[arg], image_size=pixels)
+    groups = 1 if arg == "cpu" else 16           # gradients of grouped ones take ten times as long
+    decoder = dict(name="conv_decoder", width=width, depth=depth, groups=groups,
+                   patch_size=patches["patch_size"], image_size=patches["size"])
     c.objective = dict(name="data2vec", decoder=decoder, ratio=ratio, class_weight=0.01,
                        momentum_steps=30_000 if arg == "imagenet" else 0.3)
     if arg != "imagenet":
         # A teacher as slow as the paper's would still be the random one in a short run.
         c.objective.update(momentum=1 - min(0.01, max(0.001, 4 / c.total_steps)))
-    add_optimizer(c, arg, warmup=0.1, imagenet=dict(
+    add_optimizer(c, arg, lr=2e-3 if arg == "cpu" else 1e-3, warmup=0.1, imagenet=dict(
         name="adamw", lr=5e-4, b2=0.98, weight_decay=0.05, warmup=0.1, clip_norm=4.0))
     return c

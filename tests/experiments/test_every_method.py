@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from experiments.vision.base import SIZES
+from ssljax.runs.build import build_method
 from ssljax.runs.config import check_run, load_config, to_plain
 
 FOLDER = pathlib.Path(__file__).parents[2] / "experiments/vision"
@@ -27,6 +28,7 @@ def test_config_is_a_valid_run(method, size):
     config = to_plain(load_config(f"experiments/vision/{method}.py:{size}",
                                   ["--config.data.path=/train"]))
     check_run(config)
+    build_method(config)                       # its parts fit each other
     assert json.loads(json.dumps(config)) == config
     assert config["objective"]["name"] == method
 
