@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> None:
 
 def options_of(args: argparse.Namespace, *, keeps: bool) -> object:
     """Return what the page is to show, and where it keeps votes if it keeps any."""
-    from ssljax.runs.arena import ArenaOptions
+    from ssljax.runs.arena_options import ArenaOptions
+
     folder = args.arena_folder if keeps else None
-    return ArenaOptions(folder, args.data, args.endpoint, args.endpoint_key, args.allow_private)
+    return ArenaOptions(folder, tuple(args.data), tuple(args.endpoint), tuple(args.endpoint_key),
+                        args.allow_private)

@@ -3,13 +3,12 @@
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterator
 
 from starlette.types import ASGIApp
 
 from ssljax.core.errors import RequestError, ServeError
+from ssljax.runs.arena_options import ArenaOptions
 from ssljax.runs.datasets import open_dataset
 from ssljax.serve.arena.app import with_arena
 from ssljax.serve.arena.contestants import Endpoint, read_endpoint
@@ -20,23 +19,6 @@ from ssljax.serve.server import bind, check_exposure, listen, make_server, run_s
 
 CHECKED_SECONDS = 10.0           # for which a key that was good is taken to be good still
 GRACE = 5.0
-
-
-class ArenaOptions(NamedTuple):
-    """What a comparison page is to show and keep.
-
-    folder:        of votes, transcripts and saved prompts; None keeps nothing and takes no votes
-    data:          data sets to look at; they need a server with keys
-    endpoints:     NAME=URL of other servers
-    endpoint_keys: NAME=VARIABLE: where the environment has their keys
-    allow_private: whether endpoints may be on this machine or in a private network
-    """
-
-    folder: Path | None = None
-    data: Sequence[Path] = ()
-    endpoints: Sequence[str] = ()
-    endpoint_keys: Sequence[str] = ()
-    allow_private: bool = False
 
 
 @contextlib.contextmanager

@@ -11,14 +11,14 @@ from types import MappingProxyType
 from typing import Any
 
 from ssljax.core.errors import ServeError
-from ssljax.runs.arena import ArenaOptions, page_over
+from ssljax.runs.arena_options import ArenaOptions
 from ssljax.runs.artefact import open_artefact
 from ssljax.runs.named_models import Named, NamedAdapter
+from ssljax.runs.page import page_when_asked
 from ssljax.serve.app import make_app
 from ssljax.serve.batch_runs import start_batches
-from ssljax.serve.fetch import make_fetch
 from ssljax.serve.grpc_service import beside
-from ssljax.serve.inputs import refuse_urls
+from ssljax.serve.inputs import Fetch, refuse_urls
 from ssljax.serve.jobs_folder import Jobs, open_jobs
 from ssljax.serve.keys import Key, Keys, digest, fixed, from_file, keys_of, no_keys
 from ssljax.serve.loading import load_served
@@ -106,10 +106,10 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
                        open_artefact=opens)
         checked = check_of(api_key, keys)
         server = open_server(load, metrics=metrics, keys=checked, log=write,
-                             jobs=offered, fetch=make_fetch() if fetch_urls else refuse_urls)
+                             jobs=offered, fetch=fetch_of(fetch_urls))
         opened.callback(server.models.close)
         app = make_app(server)
-        page = opened.enter_context(page_over(app, arena or ArenaOptions(), checked))
+        page = opened.enter_context(page_when_asked(app, arena or ArenaOptions(), checked))
         if grpc_port:
             files = tuple(path.read_bytes() for path in tls) if tls else None
             page = beside(page, app, f"{host}:{grpc_port}", files)
@@ -122,6 +122,14 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
             opened.callback(start_batches(app, offered, server.models.served))
         url = listen(sock, scheme="https" if tls else "http")
         run_server(web, sock, server.gate, lambda: announce(url, server.served()))
+
+
+def fetch_of(wanted: bool) -> Fetch:
+    """Return what fetches a URL, or refuses to."""
+    if not wanted:
+        return refuse_urls
+    from ssljax.serve.fetch import make_fetch  # few servers do, and it imports slowly
+    return make_fetch()
 
 
 def drop(facts: Mapping[str, Any]) -> None:

@@ -11,7 +11,8 @@ import pytest
 from ssljax.cli.main import main
 from ssljax.core.errors import RequestError, ServeError
 from ssljax.runs import arena
-from ssljax.runs.arena import ArenaOptions, check_of, compare, page_over, read_endpoints
+from ssljax.runs.arena import check_of, compare, page_over, read_endpoints
+from ssljax.runs.arena_options import ArenaOptions
 from ssljax.serve.caller import Caller
 from ssljax.serve.keys import Key, Keys, digest, fixed, keys_of, no_keys
 

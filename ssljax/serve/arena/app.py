@@ -28,6 +28,7 @@ from ssljax.core.errors import RequestError
 from ssljax.serve.app import say_failure, say_http_error, say_nothing, say_refusal
 from ssljax.serve.arena import picture_routes, round_routes, row_routes
 from ssljax.serve.arena.contestants import find_contestants
+from ssljax.serve.arena.paths import is_page
 from ssljax.serve.arena.sessions import check_origin, cookie
 from ssljax.serve.arena.state import Arena, guarded
 from ssljax.serve.http import refuse
@@ -48,9 +49,7 @@ def with_arena(app: ASGIApp | None, arena: Arena) -> ASGIApp:
         Exception: say_failure})
 
     async def choose(scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        own = scope["type"] == "http" and (path == "/" or path.startswith("/arena/"))
-        await (page if own or app is None else app)(scope, receive, send)
+        await (page if app is None or is_page(scope) else app)(scope, receive, send)
 
     return choose
 
