@@ -58,6 +58,11 @@ def test_one_seed_is_judged_by_its_test_images_alone():
     assert "missed" in verdicts.verdict(gate, [row(0, .435)])
 
 
+def test_features_worse_than_pixels_are_marked_where_no_bar_asks():
+    assert verdicts.verdict(verdicts.Gate("other", (0,)), [row(0, .37)]) == (
+        "met; **below raw pixels**: -2.0 points")
+
+
 def test_what_was_not_judged_is_never_met():
     gate = verdicts.Gate("rotation", (0,))
     assert "not judged" in verdicts.verdict(gate, [row(0, .6)])

@@ -88,7 +88,14 @@ def verdict(gate: Gate, rows: list[Row]) -> str:
         missed.append(f"**over** {CPU_MINUTES:g} CPU-minutes: {longest:.1f}")
     left = len(gate.seeds) - len(rows)
     waiting = f" ({left} seeds to come)" if left > 0 else ""
-    return ("; ".join(missed) or "met") + waiting
+    return "; ".join([*(missed or ["met"]), *behind_pixels(rows)]) + waiting
+
+
+def behind_pixels(rows: list[Row]) -> list[str]:
+    """Say so where raw pixels are the better features, whatever a family's bars ask for."""
+    gains = [value_of(row, "linear") - value_of(row, "linear_raw_pixels") for row in rows]
+    points = 100 * statistics.mean(gains)
+    return [f"**below raw pixels**: {points:+.1f} points"] if points < 0 else []
 
 
 def spread(rows: list[Row], name: str) -> str:
