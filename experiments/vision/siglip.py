@@ -16,7 +16,7 @@ from experiments.vision.two_views import add_optimizer
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="vit", epochs={"": 100, "cpu": 20, "cifar10": 100, "imagenet": 32},
+    c = run(arg, network="vit", epochs={"": 100, "cpu": 12, "cifar10": 100, "imagenet": 32},
             batch_size={"": 256, "imagenet": 4096})
     text = add_captions(c, arg, causal=False)
     c.objective = dict(name="siglip", text_model=text, scale=10.0, bias=-10.0,
