@@ -69,6 +69,14 @@ def test_what_was_not_judged_is_never_met():
     assert verdicts.verdict(gate, []) == "not run yet"
 
 
+def test_what_reads_class_names_is_never_shown_as_unlabelled():
+    for method in ("clip", "siglip"):
+        gate = vision.GATES[method]
+        assert "sees labels" in verdicts.verdict(gate, [row(0, .5)])
+        assert "sees labels" in verdicts.verdict(gate, [row(0, .3)])
+    assert verdicts.verdict(vision.GATES["simclr"], [row(0, .5)]) == "met (2 seeds to come)"
+
+
 def test_an_error_must_be_below_its_baseline():
     gate = verdicts.Gate("masked", (0,))
     below = row(0, .5, masked_error=.020, masked_error_neighbours=.05)

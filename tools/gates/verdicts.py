@@ -45,7 +45,9 @@ BARS = {
     "rotation": (Bar("held_out_accuracy", "", .55), Bar("linear", "linear_raw_pixels", .04)),
     # No bar of the field: the least that learning must give.
     "other": (Bar("linear", "linear_random_init", 0.0),),
+    "captioned": (Bar("linear", "linear_random_init", 0.0),),
 }
+REMARKS = {"captioned": "**sees labels**: its captions name the class"}
 
 
 def value_of(row: Row, name: str) -> float:
@@ -88,7 +90,8 @@ def verdict(gate: Gate, rows: list[Row]) -> str:
         missed.append(f"**over** {CPU_MINUTES:g} CPU-minutes: {longest:.1f}")
     left = len(gate.seeds) - len(rows)
     waiting = f" ({left} seeds to come)" if left > 0 else ""
-    return "; ".join([*(missed or ["met"]), *behind_pixels(rows)]) + waiting
+    remarks = [REMARKS[gate.family]] if gate.family in REMARKS else []
+    return "; ".join([*(missed or ["met"]), *remarks, *behind_pixels(rows)]) + waiting
 
 
 def behind_pixels(rows: list[Row]) -> list[str]:

@@ -39,7 +39,8 @@ GATES = {
         "moco_v2", "moco_v3", "simsiam", "swav", "ibot", "dinov2")},
     **{name: Gate("predictive", ONE) for name in ("simmim", "maskfeat", "data2vec", "aim")},
     **{name: Gate("other", ONE) for name in (
-        "relative_location", "jigsaw", "flow_matching", "image_gpt", "clip", "siglip")},
+        "relative_location", "jigsaw", "flow_matching", "image_gpt")},
+    **{name: Gate("captioned", ONE) for name in ("clip", "siglip")},
 }
 _writing = threading.Lock()
 
