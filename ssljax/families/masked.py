@@ -50,6 +50,13 @@ def patch_count(batch: Batch, patch_size: int, method: str) -> int:
     return patches
 
 
+def normalised(features: jax.Array, axis: int = -1) -> jax.Array:
+    """Return features with mean 0 and variance 1 over an axis, in float32: a norm without scale."""
+    y = features.astype(jnp.float32)
+    y -= jnp.mean(y, axis=axis, keepdims=True)
+    return y * jax.lax.rsqrt(jnp.mean(y * y, axis=axis, keepdims=True) + 1e-5)
+
+
 def split_patches(hidden: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
     """Choose the `count` patches of one image that are encoded; hidden is bool [N].
 

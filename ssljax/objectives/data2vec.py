@@ -18,26 +18,25 @@ from ssljax.core.sharding import BATCH, per_example, reshape, shard
 from ssljax.core.types import Batch, Inputs, Key, Metrics, Model, Objective, Params, PyTree
 from ssljax.families.distillation import steps_of
 from ssljax.families.health import spread
-from ssljax.families.masked import split_patches
+from ssljax.families.masked import normalised, split_patches
 from ssljax.families.teacher import ema, frozen, linear_momentum
 
 TINY = {"class_weight": 0.01}
 TargetNorm = Literal["instance", "layer"]
 
 
-def layer_targets(layers: jax.Array, norm: TargetNorm) -> jax.Array:
+def layer_targets(layers: jax.Array, norm: TargetNorm, *, norm_mean: bool = True) -> jax.Array:
     """Return the mean over blocks of their normalised features, float32 [B, N, D].
 
     Args:
         layers: [K, B, N, D], what the feed-forward layers of the last K blocks add.
         norm: "instance": each feature over the patches of its image; "layer": each patch over its
             features. Without it one block of large features would be the target.
+        norm_mean: whether the mean has a layer norm too.
     """
-    y = jax.lax.stop_gradient(layers).astype(jnp.float32)
-    axis = 2 if norm == "instance" else 3
-    y -= jnp.mean(y, axis=axis, keepdims=True)
-    y *= jax.lax.rsqrt(jnp.mean(y * y, axis=axis, keepdims=True) + 1e-5)
-    return jnp.mean(y, axis=0)
+    y = normalised(jax.lax.stop_gradient(layers), axis=2 if norm == "instance" else 3)
+    y = jnp.mean(y, axis=0)
+    return normalised(y) if norm_mean else y
 
 
 def regression(predictions: jax.Array, targets: jax.Array, beta: float) -> jax.Array:
@@ -69,10 +68,13 @@ def repeated(x: jax.Array, times: int) -> jax.Array:
 
 
 def make(model: Model, *, decoder: Model, total_steps: int, ratio: float = 0.8,
-         norm: TargetNorm = "instance", beta: float = 0.0, class_weight: float = 0.0,
-         momentum: float = 0.999, final_momentum: float = 0.9999,
-         momentum_steps: float = 30_000) -> Objective:
+         norm: TargetNorm = "instance", norm_mean: bool = True, beta: float = 0.0,
+         class_weight: float = 0.0, momentum: float = 0.9998, final_momentum: float = 0.99999,
+         momentum_steps: float = 100_000) -> Objective:
     """Return data2vec 2 around a vision transformer and a convolutional decoder.
+
+    Defaults are those of the authors' images, fairseq's v2/base_images_only_task.yaml, which
+    normalise the mean of the blocks again.
 
     Args:
         model: reads image and visible i32 [B, K]; returns sequence, pooled, and layers of a whole
@@ -81,6 +83,7 @@ def make(model: Model, *, decoder: Model, total_steps: int, ratio: float = 0.8,
         total_steps: steps of the run.
         ratio: fraction of hidden patches, the pretext's; it fixes K at compile time.
         norm: of a block's features before their mean.
+        norm_mean: whether the mean has a layer norm too.
         beta: of the smooth L1 loss; 0 is the squared error.
         class_weight: of the class token's error to the mean target; .01 in the paper.
         momentum: what the teacher keeps of itself at first,
@@ -119,7 +122,7 @@ def make(model: Model, *, decoder: Model, total_steps: int, ratio: float = 0.8,
                                                     "visible": inputs["visible"]}, train=True)
         whole = model.apply(frozen(extra["teacher"], like=params["encoder"]),
                             {"image": batch["image"]}, stats=extra["stats"])
-        targets = layer_targets(whole["layers"], norm)
+        targets = layer_targets(whole["layers"], norm, norm_mean=norm_mean)
         predictions = decoded["predictions"]
         errors = regression(predictions, repeated(targets, times), beta)
         total, weight = jnp.sum(errors * scored), jnp.sum(scored, dtype=jnp.float32)

@@ -12,16 +12,10 @@ import jax.numpy as jnp
 from ssljax.core.sharding import BATCH, per_example, take
 from ssljax.core.types import Batch, Inputs, Key, Metrics, Model, Objective, Params, PyTree
 from ssljax.families.health import spread
+from ssljax.families.masked import normalised
 from ssljax.families.teacher import ema, frozen, linear_momentum
 
 TINY: dict[str, object] = {}
-
-
-def normalised(features: jax.Array) -> jax.Array:
-    """Layer norm without scale and bias of features [..., D], in float32."""
-    y = features.astype(jnp.float32)
-    y -= jnp.mean(y, axis=-1, keepdims=True)
-    return y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + 1e-5)
 
 
 def smooth_l1(predictions: jax.Array, targets: jax.Array) -> jax.Array:
@@ -58,23 +52,22 @@ def make(model: Model, *, predictor: Model, total_steps: int, momentum: float = 
         head, head_stats = predictor.init(
             k_predictor, asked(jnp.zeros(shape.shape, shape.dtype), batch))
         extra = {"stats": {"encoder": stats, "predictor": head_stats},
-                 "teacher": jax.tree.map(jnp.copy, encoder),
-                 "teacher_stats": jax.tree.map(jnp.copy, stats)}
+                 "teacher": jax.tree.map(jnp.copy, encoder)}
         return {"encoder": encoder, "predictor": head}, extra
 
-    def features_of(params: Params, extra: PyTree, batch: Batch, key: Key,
-                    ) -> tuple[jax.Array, jax.Array, PyTree]:
-        """Return the target encoder's patches [B, N, D] and pooled, of whole images."""
+    def features_of(params: Params, extra: PyTree, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """Return the target encoder's patches [B, N, D] and pooled, of whole images.
+
+        Nothing is dropped: targets are not drawn.
+        """
         teacher = frozen(extra["teacher"], params["encoder"])
-        outputs = model.apply(teacher, {"image": batch["image"]}, stats=extra["teacher_stats"],
-                              key=key, train=True)
-        return jax.lax.stop_gradient((normalised(outputs["patches"]), outputs["pooled"],
-                                      outputs["stats"]))
+        outputs = model.apply(teacher, {"image": batch["image"]}, stats=extra["stats"]["encoder"])
+        return jax.lax.stop_gradient((normalised(outputs["patches"]), outputs["pooled"]))
 
     def loss(params: Params, extra: PyTree, batch: Batch, key: Key,
              ) -> tuple[jax.Array, tuple[jax.Array, PyTree, Metrics]]:
-        k_teacher, k_encoder, k_predictor = jax.random.split(key, 3)
-        whole, pooled, teacher_stats = features_of(params, extra, batch, k_teacher)
+        k_encoder, k_predictor = jax.random.split(key)
+        whole, pooled = features_of(params, extra, batch)
         wanted = per_example(lambda rows, ids: rows[ids])(whole, batch["targets"])
         encoded = model.apply(params["encoder"], context_of(batch),
                               stats=extra["stats"]["encoder"], key=k_encoder, train=True)
@@ -89,7 +82,7 @@ def make(model: Model, *, predictor: Model, total_steps: int, momentum: float = 
                                                                        weight),
                    "embedding_std": spread(pooled)}
         stats = {"encoder": encoded["stats"], "predictor": predicted["stats"]}
-        return total, (weight, {**extra, "stats": stats, "teacher_stats": teacher_stats}, metrics)
+        return total, (weight, {**extra, "stats": stats}, metrics)
 
     def update(params: Params, extra: PyTree, step: jax.Array) -> tuple[Params, PyTree]:
         teacher = ema(extra["teacher"], params["encoder"], momentum_at(step))
@@ -97,6 +90,6 @@ def make(model: Model, *, predictor: Model, total_steps: int, momentum: float = 
 
     def encoder(params: Params, extra: PyTree) -> tuple[Params, PyTree]:
         del params
-        return extra["teacher"], extra["teacher_stats"]
+        return extra["teacher"], extra["stats"]["encoder"]
 
     return Objective(init, loss, update, encoder, coupled=False)

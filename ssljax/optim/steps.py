@@ -13,9 +13,10 @@ import optax
 from ssljax.core.tree import leaf_name
 from ssljax.core.types import PyTree
 
-# Norms, biases and learned tokens: not decayed, nor scaled by a trust ratio, as the papers of this
-# repository's recipes do. Matched against the whole last name of a weight.
-NO_DECAY = r"(scale|bias|b_\w+|\w*token)"
+# Norms, biases, layer scales, learned tokens and the scale and bias of similarities: not decayed,
+# nor scaled by a trust ratio, as the papers of this repository's recipes do. Matched against the
+# whole last name of a weight.
+NO_DECAY = r"(\w*scale|\w*bias|b_\w+|gamma_\w+|\w*tokens?)"
 
 
 def all_but(names: str) -> Callable[[PyTree], PyTree]:

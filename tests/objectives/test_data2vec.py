@@ -42,15 +42,17 @@ def normalised(x: np.ndarray, axis: int) -> np.ndarray:
     return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + 1e-5)
 
 
+@pytest.mark.parametrize("norm_mean", [True, False])
 @pytest.mark.parametrize("norm", ["instance", "layer"])
-def test_targets_are_the_mean_of_normalised_blocks(norm):
+def test_targets_are_the_mean_of_normalised_blocks(norm, norm_mean):
     layers = RNG.normal(size=(3, 2, 5, 4)) * np.array([1, 10, 100])[:, None, None, None]
     want = np.zeros((2, 5, 4))
     for k in range(3):
         for b in range(2):
             want[b] += normalised(layers[k, b], 0 if norm == "instance" else 1) / 3
-    np.testing.assert_allclose(data2vec.layer_targets(jnp.asarray(layers), norm), want, rtol=1e-4,
-                               atol=1e-5)
+    want = normalised(want, -1) if norm_mean else want
+    got = data2vec.layer_targets(jnp.asarray(layers), norm, norm_mean=norm_mean)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 2.0])
@@ -72,7 +74,7 @@ def test_loss_equals_the_loop_over_masks_with_networks_run_one_mask_at_a_time():
     model, decoder = vit.make(**VIT), conv_decoder.make(**conv_decoder.TINY)
     image, hidden = batch()["image"], np.asarray(batch()["hidden"])
     layers = np.asarray(model.apply(extra["teacher"], {"image": image})["layers"], np.float64)
-    targets = np.mean([normalised(layer, 1) for layer in layers], axis=0)
+    targets = normalised(np.mean([normalised(layer, 1) for layer in layers], axis=0), -1)
     errors, of_class = [], []
     student = jax.jit(lambda x, visible: (lambda out: (out["class"], decoder.apply(
         params["decoder"], {"sequence": out["sequence"], "visible": visible})["predictions"]))(

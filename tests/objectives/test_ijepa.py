@@ -119,6 +119,6 @@ def test_evaluation_uses_the_target_encoder():
     params, extra = start()
     weights, stats = OBJECTIVE.encoder(params, extra)
     assert weights is extra["teacher"]
-    assert stats is extra["teacher_stats"]
+    assert stats is extra["stats"]["encoder"]
     fresh, started = jax.jit(OBJECTIVE.init)(jax.random.key(0), BATCH)
     assert all(map(np.array_equal, *map(jax.tree.leaves, (fresh["encoder"], started["teacher"]))))
