@@ -2,8 +2,13 @@
 
 `form` is pure: plain data and a clock's reading in, the next batch out. One thread owns the device
 and calls it. A row waits at most `wait` seconds for company, and none at all once a whole batch of
-its shape is there. Rows of callers take turns, so that one who sends many does not keep out one who
-sends few. Nothing here knows what a row holds: which rows share a program is their bucket's matter.
+its shape is there. Nothing here knows what a row holds: which rows share a program is their
+bucket's matter.
+
+Callers take turns, within a batch and from batch to batch: next is whoever has had the fewest
+places of batches, so one who sends many rows keeps out nobody, whatever their shapes. Whoever comes
+begins where the one whose turn it last was stands: fair queueing by virtual time (Goyal et al.
+1996, https://doi.org/10.1145/248156.248171), charged when rows run, since many are taken back.
 """
 
 import functools
@@ -11,7 +16,8 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -49,10 +55,26 @@ class Item(NamedTuple):
     deadline: float
 
 
+class Tally(NamedTuple):
+    """What callers have had, which says whose turn it is.
+
+    now: what the caller whose turn it last was had had until then; never goes back
+    had: batches' worth of places that callers have had, of those who have had more than `now`
+    """
+
+    now: float = 0.0
+    had: Mapping[str, float] = MappingProxyType({})
+
+    def of(self, caller: str) -> float:
+        """Return what a caller counts as having had; the least of several is next."""
+        return max(self.now, self.had.get(caller, 0.0))
+
+
 class Formed(NamedTuple):
     """What to do now: run `batch`, refuse `late`; with neither, look again at `wake` or on news."""
 
     waiting: tuple[Item, ...]
+    tally: Tally
     batch: tuple[Item, ...] = ()
     late: tuple[Item, ...] = ()
     wake: float | None = None
@@ -67,13 +89,15 @@ class Figures(NamedTuple):
     alive: bool
 
 
-def form(waiting: tuple[Item, ...], now: float, rows: Callable[[Bucket], int]) -> Formed:
+def form(waiting: tuple[Item, ...], tally: Tally, now: float,
+         rows: Callable[[Bucket], int]) -> Formed:
     """Return the batch to run at `now`, if one is full or due.
 
-    Of several, the one whose oldest row was due first. Pure.
+    Of several, the one with the row that was due first of the caller whose turn it is. Pure.
 
     Args:
         waiting: in the order of arrival.
+        tally: after the last batch.
         now: seconds on the clock of `due` and `deadline`.
         rows: bucket -> rows of its batches.
     """
@@ -82,21 +106,32 @@ def form(waiting: tuple[Item, ...], now: float, rows: Callable[[Bucket], int]) -
     counts = Counter(item.bucket for item in left)
     ready = [item for item in left if item.due <= now or counts[item.bucket] >= rows(item.bucket)]
     if not ready:
-        return Formed(left, (), late, min((item.due for item in left), default=None))
-    bucket = min(ready, key=lambda item: (item.due, item.number)).bucket
-    batch = take_turns([item for item in left if item.bucket == bucket])[:rows(bucket)]
+        return Formed(left, tally, (), late, min((item.due for item in left), default=None))
+    first = min(ready, key=lambda item: (tally.of(item.caller), item.due, item.number))
+    room = rows(first.bucket)
+    batch = take_turns([item for item in left if item.bucket == first.bucket], tally, room)[:room]
     taken = {item.number for item in batch}
-    return Formed(tuple(i for i in left if i.number not in taken), tuple(batch), late)
+    return Formed(tuple(item for item in left if item.number not in taken),
+                  counted(tally, batch, first.caller, room), tuple(batch), late)
 
 
-def take_turns(items: Sequence[Item]) -> list[Item]:
-    """Return items with every caller's first row before any caller's second, and so on."""
+def take_turns(items: Sequence[Item], tally: Tally, room: int) -> list[Item]:
+    """Return items in the order of their callers' turns, each counted as one of `room` places."""
     seen: Counter[str] = Counter()
-    turns = []
+    order = []
     for item in items:
-        turns.append((seen[item.caller], item.number, item))
+        order.append((tally.of(item.caller) + seen[item.caller] / room, item.number, item))
         seen[item.caller] += 1
-    return [item for _, _, item in sorted(turns)]
+    return [item for _, _, item in sorted(order)]
+
+
+def counted(tally: Tally, batch: Sequence[Item], first: str, room: int) -> Tally:
+    """Return the tally once a `batch` of `room` places has gone out on the turn of `first`."""
+    places = Counter(item.caller for item in batch)
+    had = dict(tally.had) | {caller: tally.of(caller) + count / room
+                             for caller, count in places.items()}
+    now = tally.of(first)
+    return Tally(now, {caller: much for caller, much in had.items() if much > now})
 
 
 class Batching:
@@ -120,6 +155,7 @@ class Batching:
         self.share, self.report, self.clock = share, report, clock
         self.changed, self.numbers = threading.Condition(), itertools.count()
         self.waiting: tuple[Item, ...] = ()
+        self.tally = Tally()
         self.contents: dict[int, tuple[Any, Callable[[Any], None]]] = {}
         self.stopping, self.busy, self.slots = False, 0, 1
         self.pace = 0.0                  # seconds a row lately
@@ -197,8 +233,8 @@ class Batching:
         """Wait for something to do; None once closed."""
         with self.changed:
             while not self.stopping:
-                formed = form(self.waiting, self.clock(), self.rows)
-                self.waiting = formed.waiting
+                formed = form(self.waiting, self.tally, self.clock(), self.rows)
+                self.waiting, self.tally = formed.waiting, formed.tally
                 if formed.batch or formed.late:
                     return formed
                 self.changed.wait(None if formed.wake is None else

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ssljax.serve.batching import Batching, Item, LateError, form, take_turns
+from ssljax.serve.batching import Batching, Item, LateError, Tally, form, take_turns
 from ssljax.serve.engine import StoppedError
 from ssljax.serve.scheduler import QueueFullError, ShareFullError
 
@@ -27,48 +27,95 @@ def numbers(rows):
 
 def test_nothing_runs_before_it_is_full_or_due():
     waiting = items(("a", 5.0), ("b", 4.0), ("a", 6.0))
-    early = form(waiting, 3.0, four)
+    early = form(waiting, Tally(), 3.0, four)
     assert early.batch == () and early.waiting == waiting and early.wake == 4.0
-    assert numbers(form(waiting, 4.0, four).batch) == [1]
-    assert numbers(form(waiting, 5.5, lambda bucket: 1 if bucket == "b" else 4).batch) == [1]
+    assert numbers(form(waiting, Tally(), 4.0, four).batch) == [1]
+    single = form(waiting, Tally(), 5.5, lambda bucket: 1 if bucket == "b" else 4)
+    assert numbers(single.batch) == [1]
 
 
 def test_a_full_batch_does_not_wait_and_takes_only_its_rows():
     waiting = items(*[("a", 9.0)] * 5, ("b", 9.0))
-    formed = form(waiting, 0.0, four)
+    formed = form(waiting, Tally(), 0.0, four)
     assert numbers(formed.batch) == [0, 1, 2, 3] and numbers(formed.waiting) == [4, 5]
 
 
 def test_of_several_the_one_due_first_runs():
     waiting = items(("a", 2.0), ("b", 1.0), ("a", 1.5))
-    formed = form(waiting, 3.0, four)
+    formed = form(waiting, Tally(), 3.0, four)
     assert numbers(formed.batch) == [1] and numbers(formed.waiting) == [0, 2]
 
 
 def test_late_rows_leave_and_are_named():
     waiting = items(("a", 1.0, "", 2.0), ("a", 1.0))
-    formed = form(waiting, 2.5, four)
+    formed = form(waiting, Tally(), 2.5, four)
     assert numbers(formed.late) == [0] and numbers(formed.batch) == [1]
 
 
 def test_callers_take_turns():
     waiting = items(*[("a", 1.0, "flood")] * 6, ("a", 1.0, "quiet"), ("a", 1.0, "quiet"))
-    assert numbers(take_turns(waiting)) == [0, 6, 1, 7, 2, 3, 4, 5]
-    assert 6 in numbers(form(waiting, 2.0, four).batch)
+    assert numbers(take_turns(waiting, Tally(), 4)) == [0, 6, 1, 7, 2, 3, 4, 5]
+    assert 6 in numbers(form(waiting, Tally(), 2.0, four).batch)
+
+
+def served(batches, waiting, arrive=lambda at, ran: (), room=1):
+    """Return the callers of so many batches, one second each; `arrive` says what comes before."""
+    tally, ran = Tally(), []
+    for at in range(batches):
+        waiting += tuple(arrive(at, ran))
+        formed = form(waiting, tally, float(at), lambda bucket: room)
+        waiting, tally = formed.waiting, formed.tally
+        ran.append("".join(item.caller for item in formed.batch))
+    return ran
+
+
+def flood(caller, bucket, count, first=0):
+    return tuple(Item(first + n, bucket, caller, 0.0, 1e9) for n in range(count))
+
+
+@pytest.mark.parametrize("bucket", ["short", "long"])
+def test_who_floods_one_bucket_does_not_keep_others_out_of_any(bucket):
+    def one_more(at, ran):
+        return [Item(1000 + at, bucket, "b", float(at), 60.0)] if at in (5, 6) else []
+
+    assert served(8, flood("a", "long", 200), one_more) == list("aaaaabab")
+
+
+def test_a_caller_who_asks_again_and_again_gets_his_half_and_no_more():
+    def again(at, ran):
+        return [Item(1000 + at, "short", "b", float(at), 1e9)] if at == 0 or ran[-1] == "b" else []
+
+    ran = served(40, flood("a", "long", 200), again)
+    assert ran.count("a") == 20 and "aaa" not in "".join(ran) and "bbb" not in "".join(ran)
+
+
+def test_nobody_saves_turns_while_away_or_pays_for_what_was_idle():
+    def busy_alone(at, ran):
+        if at < 50:
+            return [Item(at, "short", "b", float(at), 1e9)]
+        return flood("a", "long", 50, 50) + flood("b", "short", 50, 100) if at == 50 else []
+
+    ran = served(70, (), busy_alone)
+    assert ran[:50] == ["b"] * 50 and 9 <= ran[50:].count("b") <= 11
+
+
+def test_places_of_large_batches_are_parts_of_a_turn():
+    ran = served(12, flood("a", "long", 48) + flood("b", "short", 48, 48), room=8)
+    assert ran == ["a" * 8, "b" * 8] * 6
 
 
 def test_whatever_arrives_every_row_runs_once_within_a_batch_of_its_bucket():
     draw = random.Random(0)
-    waiting, left, ran = (), 300, []
+    waiting, left, ran, tally = (), 300, [], Tally()
     clock = 0.0
     for number in range(3000):
         if left and draw.random() < 0.5:
             waiting += (Item(number, draw.choice("abc"), draw.choice("xy"), clock + 1, 1e9),)
             left -= 1
-        formed = form(waiting, clock, four)
+        formed = form(waiting, tally, clock, four)
         assert len(formed.batch) <= 4 and len({item.bucket for item in formed.batch}) <= 1
         assert formed.batch or all(item.due > clock for item in waiting)
-        waiting, ran = formed.waiting, ran + numbers(formed.batch)
+        waiting, tally, ran = formed.waiting, formed.tally, ran + numbers(formed.batch)
         clock += draw.random()
     assert not waiting and len(ran) == len(set(ran)) == 300
 
