@@ -33,6 +33,11 @@ VITS = {"": dict(width=192, depth=12, num_heads=3), "cpu": dict(width=128, depth
 IMAGES = {"": 10_000, "cpu": 10_000, "cifar10": 50_000, "imagenet": 1_281_167, "smoke": 1_000}
 
 
+def host_crop(size: str) -> dict[str, str]:
+    """Return the word of a pretext that crops files of any shape while they are decoded."""
+    return {"host_crop": "random"} if size in ("", "imagenet") else {}
+
+
 def steps(images: int, epochs: float, batch_size: int) -> int:
     """Return how many steps pass over `images` so many times."""
     return max(1, round(images * epochs / batch_size))

@@ -2,10 +2,14 @@
 
 Sizes cpu, cifar10 and smoke caption images by the names of their folders, in eight sentences; ""
 and imagenet read captions from --config.data.path: `01.txt` beside `01.jpg`, or a column "text".
-Captions are read byte by byte, which needs no vocabulary; 77 tokens are CLIP's.
+Captions are read byte by byte, which needs no vocabulary: CLIP's 77 tokens are about 300 bytes.
+A crop is the papers' only augmentation; the few images of small sizes are mirrored too, as their
+captions do not tell left from right.
 """
 
 import ml_collections
+
+from experiments.vision.base import host_crop
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -23,12 +27,13 @@ def add_captions(c: ml_collections.ConfigDict, size: str, *, causal: bool) -> di
         size: its size.
         causal: whether a token sees only those before it.
     """
-    seq_len = 77 if size in ("", "imagenet") else 40
+    seq_len = 256 if size in ("", "imagenet") else 40
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
     if size == "cpu":
         c.model.patch_size = 8                       # a quarter as many patches, four times as soon
     c.pretext = dict(name="image_text", size=pixels, channels=channels, seq_len=seq_len,
-                     tokenizer=dict(name="byte"), flip_probability=0.0 if size == "smoke" else 0.5)
+                     tokenizer=dict(name="byte"), **host_crop(size),
+                     flip_probability=0.5 if size in ("cpu", "cifar10") else 0.0)
     # 320 rows divide over any tensor axis; bytes and their end take 257.
     text = dict(name="text_encoder", vocab_size=320, end_of_text=256, causal=causal, **TEXTS[size])
     if size in ("", "imagenet"):

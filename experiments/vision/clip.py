@@ -21,6 +21,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     text = add_captions(c, arg, causal=True)
     c.objective = dict(name="clip", text_model=text, temperature=0.07,
                        out_dim={"smoke": 32, "cpu": 64, "imagenet": 512}.get(arg, 256))
-    paper = dict(name="adamw", lr=5e-4 / 16, b1=0.9, b2=0.98, weight_decay=0.2, warmup=0.02)
+    paper = dict(name="adamw", lr=5e-4 / 16, b1=0.9, b2=0.98, eps=1e-6, weight_decay=0.2,
+                 warmup=0.02)
     add_optimizer(c, arg, lr=1e-3, imagenet=paper)
     return c

@@ -6,6 +6,8 @@ AdamW with weight decay from .04 to .4, learning rates for 256 images a step, te
 
 import ml_collections
 
+from experiments.vision.base import host_crop
+
 # Side in pixels and number of local crops. Whole patches; 16 of 32 pixels cost a quarter each.
 LOCAL = {"": (32, 6), "cpu": (16, 4), "cifar10": (16, 0), "imagenet": (96, 8), "smoke": (4, 2)}
 
@@ -19,7 +21,7 @@ def add_crops(c: ml_collections.ConfigDict, size: str, **words: object) -> None:
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
     side, count = LOCAL[size]
     c.pretext = dict(name="multi_crop", size=pixels, channels=channels, local_size=side,
-                     local_crops=count, **words)
+                     local_crops=count, **host_crop(size), **words)
     if size == "imagenet":
         return
     c.pretext.update(local_min_area=0.1)

@@ -9,7 +9,7 @@ has no published recipe: ViT-S/4, and a teacher that follows faster.
 
 import ml_collections
 
-from experiments.vision.base import run
+from experiments.vision.base import host_crop, run
 from experiments.vision.masked import set_patches
 from experiments.vision.two_views import add_optimizer
 
@@ -27,9 +27,8 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     # A visible block of three by three patches, as in the paper, where as many are visible.
     ratio, block = (0.5, 1) if arg == "smoke" else (0.8, 3 if arg == "imagenet" else 2)
     c.pretext = dict(name="masked_patches", **patches, kind="inverse_block", block=block,
-                     ratio=ratio, masks=masks, flip_probability=0.0 if arg == "smoke" else 0.5)
-    if arg in ("", "imagenet"):
-        c.pretext.update(host_crop="random")
+                     ratio=ratio, masks=masks, **host_crop(arg),
+                     flip_probability=0.0 if arg == "smoke" else 0.5)
     c.model.update(collect=blocks, class_token=True)
     groups = 1 if arg == "cpu" else 16           # gradients of grouped ones take ten times as long
     decoder = dict(name="conv_decoder", width=width, depth=depth, groups=groups,

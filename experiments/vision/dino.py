@@ -28,7 +28,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         c.objective.update(momentum=0.996)
     if arg == "cifar10":
         c.pretext.update(min_area=0.08)
-        c.objective.update(momentum=0.9995)
+        c.objective.update(momentum=0.9995, hold=1 / 1000, teacher_warmup=50 / 1000)
         add_optimizer(c, arg, cifar10=dict(name="lars", lr=0.3, weight_decay=1e-6, trust=0.02,
                                            clip=True, warmup=0.01))
     if arg == "cpu":

@@ -3,7 +3,8 @@ r"""iBOT, https://arxiv.org/abs/2111.07832.
     ssljax pretrain --config experiments/vision/ibot.py --config.data.path=DIR --workdir RUN
 
 imagenet is the authors' ViT-S/16 of 800 epochs: a shared head of 8,192 prototypes, half of the
-large crops with .1 to .5 of their patches hidden. cifar10 has no published recipe: ViT-S/4.
+large crops with .1 to .5 of their patches hidden, ten local crops. The length of prototypes stays 1
+(`norm_last_layer`), which theirs learn. cifar10 has no published recipe: ViT-S/4.
 """
 
 import ml_collections
@@ -22,6 +23,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c.objective = dict(name="ibot", momentum=crops.momentum(c), **crops.heads(arg, 8192))
     if arg == "imagenet":
         c.model.update(variant="S/16", pool="class", drop_path=0.1)
+        c.pretext.update(local_crops=10, min_area=0.25, local_max_area=0.25)
         c.objective.update(momentum=0.996, teacher_warmup=30 / 800, hold=1 / 800)
     if arg == "cpu":
         crops.shrink(c)

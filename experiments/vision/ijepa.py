@@ -3,7 +3,7 @@ r"""I-JEPA, https://arxiv.org/abs/2301.08243.
     ssljax pretrain --config experiments/vision/ijepa.py --config.data.path=DIR --workdir RUN
 
 imagenet is the paper's ViT-B/16: predictor 384 by 6, 1e-3 a batch of 2,048, 40 of 300 epochs of
-warm-up, momentum 0.996 to 1; weight decay stays at 0.05 where the paper's grows from 0.04 to 0.4.
+warm-up, momentum 0.996 to 1, weight decay 0.04 to 0.4.
 Runs of few steps have a teacher that follows faster, as it would not move in them otherwise. cpu
 has patches of 8 pixels: with a quarter of the patches it sees its images four times as often.
 """
@@ -32,5 +32,8 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     add_optimizer(
         c, arg, lr=2e-3 if arg == "cpu" else 1e-3,
         cifar10=dict(name="adamw", lr=5e-4, weight_decay=0.05, warmup=0.1),
-        imagenet=dict(name="adamw", lr=1.25e-4, weight_decay=0.05, warmup=40 / 300))
+        imagenet=dict(name="adamw", lr=1.25e-4, weight_decay=0.04, final_weight_decay=0.4,
+                      warmup=40 / 300))
+    if arg == "imagenet":
+        c.schedule.final_fraction = 1e-3
     return c

@@ -3,7 +3,8 @@ r"""Masked autoencoder, https://arxiv.org/abs/2111.06377.
     ssljax pretrain --config experiments/vision/mae.py --config.data.path=DIR --workdir RUN
     ssljax pretrain --config experiments/vision/mae.py:cifar10 --config.data.path=DIR ...
 
-imagenet is the paper's ViT-B (appendix A.1); cifar10 is solo-learn's (configs/cifar/mae.yaml:
+imagenet is the paper's ViT-B (appendix A.1) without its class token, which no loss reads: features
+are the mean of the patches, as in its fine-tuning. cifar10 is solo-learn's (configs/cifar/mae.yaml:
 ViT-S/4, decoder 512 by 8, 2e-4 a batch of 256, crops from 8 %). cpu predicts pixels as they are, so
 that its errors compare with interpolation's; all others standardise each patch. Its patches of 8
 pixels are a quarter as many, so that it sees its images four times as often.
@@ -18,7 +19,7 @@ from experiments.vision.two_views import add_optimizer
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="vit", epochs={"": 400, "cpu": 44, "cifar10": 800, "imagenet": 800},
+    c = run(arg, network="vit", epochs={"": 400, "cpu": 44, "cifar10": 1000, "imagenet": 800},
             batch_size={"": 256, "cpu": 128, "imagenet": 4096})
     patches = set_patches(c, arg, cpu=8)
     add_pretext(c, arg, "masked_patches", **patches, ratio=0.75,
@@ -31,7 +32,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         decoder=dict(decoder, channels=patches["channels"]))
     add_optimizer(
         c, arg, lr=3e-3 if arg == "cpu" else 1e-3,
-        cifar10=dict(name="adamw", lr=2e-4, b2=0.95, weight_decay=0.05, warmup=0.05),
+        cifar10=dict(name="adamw", lr=2e-4, b2=0.95, weight_decay=0.05, warmup=0.01),
         imagenet=dict(name="adamw", lr=1.5e-4, b2=0.95, weight_decay=0.05, warmup=0.05))
     add_reconstruction(c)
     return c

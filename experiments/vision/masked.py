@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from experiments.vision.base import PATCHES
+from experiments.vision.base import PATCHES, host_crop
 
 # Eight by eight digits need patches of two pixels for anything to be left visible.
 SMOKE_PATCH = 2
@@ -30,11 +30,9 @@ def add_pretext(c: ml_collections.ConfigDict, arg: str, name: str, /, **words: o
         name: of the pretext.
         **words: its masks and augmentations.
     """
-    if arg in ("", "imagenet"):
-        words["host_crop"] = "random"
     if arg == "smoke":
         words["flip_probability"] = 0.0                     # a mirrored digit is no digit
-    c.pretext = dict(name=name, **words)
+    c.pretext = dict(name=name, **host_crop(arg), **words)
 
 
 def companion(c: ml_collections.ConfigDict, name: str, width: int, depth: int, num_heads: int,

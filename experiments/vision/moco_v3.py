@@ -2,8 +2,9 @@ r"""MoCo v3, https://arxiv.org/abs/2104.02057.
 
     ssljax pretrain --config experiments/vision/moco_v3.py --config.data.path=DIR --workdir RUN
 
-imagenet is the paper's ViT-B/16 of 300 epochs with its frozen random patch projection; cifar10
-follows solo-learn (https://jmlr.org/papers/v23/21-1155.html: ResNet-18, 1,000 epochs, linear 93.1).
+imagenet is the paper's ViT-B/16 of 300 epochs with its frozen random patch projection, and the mean
+of the patches where the paper has a class token; cifar10 follows solo-learn
+(https://jmlr.org/papers/v23/21-1155.html: ResNet-18, 1,000 epochs, linear 93.1).
 """
 
 import ml_collections

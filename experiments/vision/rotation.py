@@ -9,7 +9,7 @@ https://arxiv.org/abs/1901.09005 (35 epochs). `held_out_accuracy` is of images i
 
 import ml_collections
 
-from experiments.vision.base import add_held_out, run
+from experiments.vision.base import add_held_out, host_crop, run
 from experiments.vision.two_views import add_optimizer
 
 
@@ -18,7 +18,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c = run(arg, network="resnet", epochs={"": 100, "cpu": 8, "imagenet": 35},
             batch_size={"": 128, "imagenet": 256})
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
-    c.pretext = dict(name="rotations", size=pixels, channels=channels,
+    c.pretext = dict(name="rotations", size=pixels, channels=channels, **host_crop(arg),
                      min_area=0.2 if arg == "imagenet" else 0.6)
     c.objective = dict(name="rotation")
     add_optimizer(c, arg,

@@ -14,8 +14,8 @@ from experiments.vision.two_views import MOCO, add_optimizer, add_views, of
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 200, "cpu": 20, "cifar10": 800, "imagenet": 100},
-            batch_size={"": 256, "cifar10": 512, "imagenet": 512})
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 36, "cifar10": 800, "imagenet": 100},
+            batch_size={"": 256, "cpu": 128, "cifar10": 512, "imagenet": 512})
     add_views(c, arg, MOCO)
     c.objective = dict(name="simsiam", **of(
         arg, dict(hidden_dims=(1024,), out_dim=1024, bottleneck_dim=256),
@@ -27,4 +27,6 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
         c, arg,
         cifar10=dict(name="sgd", lr=0.03, weight_decay=5e-4),
         imagenet=dict(name="sgd", lr=0.05, weight_decay=1e-4))
+    if arg == "cpu":
+        c.optim.weight_decay = 0.01
     return c

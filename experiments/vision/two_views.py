@@ -6,6 +6,8 @@ published recipe take AdamW, which needs no tuning from 1,000 to 100,000 images.
 
 import ml_collections
 
+from experiments.vision.base import host_crop
+
 SIMCLR = dict(min_area=0.08, jitter=1.0, gray_probability=0.2, blur_probability=0.5)
 MOCO = dict(min_area=0.2, jitter=(0.4, 0.4, 0.4, 0.1), gray_probability=0.2, blur_probability=0.5)
 BYOL = dict(min_area=0.08, jitter=(0.4, 0.4, 0.2, 0.1), gray_probability=0.2,
@@ -36,10 +38,8 @@ def add_views(c: ml_collections.ConfigDict, size: str, paper: dict, name: str = 
     # SimCLR halves the strength of colours where images are small (appendix B.9).
     softer = dict(jitter=0.5) if paper is SIMCLR and size not in ("cifar10", "imagenet") else {}
     words = {**paper, **SMALL.get(size, {}), **softer, **(cifar10 if size == "cifar10" else {})}
-    if size in ("", "imagenet") and name == "two_views":
-        words["host_crop"] = "random"            # from all pixels of the file
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
-    c.pretext = dict(name=name, size=pixels, channels=channels, **words)
+    c.pretext = dict(name=name, size=pixels, channels=channels, **host_crop(size), **words)
 
 
 def add_optimizer(c: ml_collections.ConfigDict, size: str, lr: float = 0.0, warmup: float = 0.05,

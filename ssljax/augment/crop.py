@@ -62,7 +62,7 @@ def centre_box(height: int, width: int) -> jax.Array:
 
 
 def random_crop(key: Key, image: jax.Array, *, size: int, areas: tuple[float, float],
-                method: Method = "bilinear") -> jax.Array:
+                method: Method = "bilinear", cropped: bool = False) -> jax.Array:
     """Return a random box of one image [H, W, C] in [0, 1], resized to [size, size, C].
 
     Args:
@@ -71,7 +71,10 @@ def random_crop(key: Key, image: jax.Array, *, size: int, areas: tuple[float, fl
         size: height and width of the result.
         areas: smallest and largest fraction of the image that the box covers.
         method: interpolation; cubic overshoots, so the result is clipped to [0, 1].
+        cropped: whether the image is a random crop already, made while it was decoded.
     """
+    if cropped:
+        return whole(image, size=size, method=method)
     box = random_box(key, *image.shape[:2], min_area=areas[0], max_area=areas[1])
     return crop_resize(image, box, size=size, method=method).clip(0, 1)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 
 from ssljax.augment.blur import random_blur
-from ssljax.augment.crop import Method, random_crop, whole
+from ssljax.augment.crop import Method, random_crop
 from ssljax.augment.flip import random_flip
 from ssljax.augment.grayscale import random_grayscale
 from ssljax.augment.jitter import random_jitter
@@ -50,10 +50,8 @@ def random_view(key: Key, image: jax.Array, view: View, *, cropped: bool = False
         cropped: whether the image is a random crop already, made while it was decoded.
     """
     k_crop, k_flip, k_jitter, k_gray, k_blur, k_solarise = jax.random.split(key, 6)
-    if cropped:
-        image = whole(image, size=view.size, method=view.method)
-    else:
-        image = random_crop(k_crop, image, size=view.size, areas=view.areas, method=view.method)
+    image = random_crop(k_crop, image, size=view.size, areas=view.areas, method=view.method,
+                        cropped=cropped)
     image = random_flip(k_flip, image, probability=view.flip_probability)
     # What never happens is left out: the draws are where-selected and would cost all the same.
     if view.jitter_probability and any(view.jitter):

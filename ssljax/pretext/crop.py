@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import jax
 
-from ssljax.augment.crop import Method, random_crop, whole
+from ssljax.augment.crop import Method, random_crop
 from ssljax.augment.flip import random_flip
 from ssljax.augment.pixels import from_standard, standardise, to_unit
 from ssljax.core.types import Batch, Example, Key, Pretext
@@ -43,10 +43,8 @@ def make(*, size: int, source_size: int = 0, channels: int = 3, min_area: float 
     def views(key: Key, example: Example) -> Example:
         k_crop, k_flip = jax.random.split(key)
         image = to_unit(example["image"])
-        if on_host or min_area == 1:
-            image = whole(image, size=size, method=method)
-        else:
-            image = random_crop(k_crop, image, size=size, areas=areas, method=method)
+        image = random_crop(k_crop, image, size=size, areas=areas, method=method,
+                            cropped=on_host or min_area == 1)
         image = random_flip(k_flip, image, probability=flip_probability)
         return {"image": standardise(image, images.mean, images.std)}
 

@@ -18,6 +18,18 @@ from ssljax.media.operations import Preparation, image_files
 HostCrop = Literal["centre", "random"]
 
 
+class Crops(NamedTuple):
+    """Random crops of one image made while it is decoded.
+
+    size:  height and width of each, in pixels
+    areas: smallest and largest fraction of the image that one covers
+    """
+
+    count: int
+    size: int
+    areas: tuple[float, float]
+
+
 class ImageFormat(NamedTuple):
     """Images as the source stores them and as the network reads them.
 
@@ -56,7 +68,8 @@ class ImageFormat(NamedTuple):
         """
         if not self.crops:
             return {"image": self.stored(record), "id": record["id"]}
-        images = self.random_crops(record["image"], rng)
+        images, = self.random_crops(record["image"], rng,
+                                    [Crops(self.crops, self.source_size, self.areas)])
         return {"image": images if self.crops > 1 else images[0], "id": record["id"]}
 
     @property
@@ -92,18 +105,25 @@ class ImageFormat(NamedTuple):
         image = files.to_channels(files.open_image(data, at_least=size), self.channels)
         return files.to_array(files.resize(image, files.centre_square(image), size))
 
-    def random_crops(self, image: bytes | np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return random crops of a file, decoded once, or of an array, uint8 [crops, H, W, C]."""
+    def random_crops(self, image: bytes | np.ndarray, rng: np.random.Generator,
+                     kinds: Sequence[Crops]) -> list[np.ndarray]:
+        """Return crops of a file, decoded once, or of an array: uint8 [count, size, size, C] each.
+
+        Raises:
+            UnreadableRecordError: a file cannot be decoded.
+        """
         files = image_files()
-        low, high = self.areas
         # A crop may cover a small part of the image, so all its pixels are decoded.
         opened = (files.open_image(image) if isinstance(image, bytes) else
                   files.Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]))
         opened = files.to_channels(opened, self.channels)
-        boxes = [files.random_square(rng, opened, min_area=low, max_area=high)
-                 for _ in range(self.crops)]
-        return np.stack([files.to_array(files.resize(opened, box, self.source_size))
-                         for box in boxes])
+
+        def crop(kind: Crops) -> np.ndarray:
+            low, high = kind.areas
+            box = files.random_square(rng, opened, min_area=low, max_area=high)
+            return files.to_array(files.resize(opened, box, kind.size))
+
+        return [np.stack([crop(kind) for _ in range(kind.count)]) for kind in kinds]
 
 
 def image_format(source_size: int, size: int, channels: int, mean: Sequence[float],

@@ -13,7 +13,7 @@ from typing import Literal
 import jax
 
 from ssljax.augment.block_mask import block_mask, inverse_block_mask
-from ssljax.augment.crop import Method, random_crop, whole
+from ssljax.augment.crop import Method, random_crop
 from ssljax.augment.flip import random_flip
 from ssljax.augment.patch_mask import hidden_count, random_mask, spread_mask
 from ssljax.augment.pixels import standardise, to_unit
@@ -66,10 +66,7 @@ def make(*, size: int, patch_size: int, ratio: float = 0.75, kind: Kind = "rando
     def views(key: Key, example: Example) -> Example:
         k_crop, k_flip, k_mask = jax.random.split(key, 3)
         image = to_unit(example["image"])
-        if on_host:
-            image = whole(image, size=size, method=method)
-        else:
-            image = random_crop(k_crop, image, size=size, areas=areas, method=method)
+        image = random_crop(k_crop, image, size=size, areas=areas, method=method, cropped=on_host)
         image = random_flip(k_flip, image, probability=flip_probability)
         hidden = mask(k_mask) if masks == 1 else jax.vmap(mask)(jax.random.split(k_mask, masks))
         return {"image": standardise(image, images.mean, images.std), "hidden": hidden}

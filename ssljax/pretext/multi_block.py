@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import jax
 
-from ssljax.augment.crop import Method, random_crop, whole
+from ssljax.augment.crop import Method, random_crop
 from ssljax.augment.flip import random_flip
 from ssljax.augment.multi_block import block_shapes, context_patches, target_blocks
 from ssljax.augment.pixels import standardise, to_unit
@@ -68,10 +68,7 @@ def make(*, size: int, patch_size: int, blocks: int = 4,
     def views(key: Key, example: Example) -> Example:
         k_crop, k_flip, k_targets, k_context = jax.random.split(key, 4)
         image = to_unit(example["image"])
-        if on_host:
-            image = whole(image, size=size, method=method)
-        else:
-            image = random_crop(k_crop, image, size=size, areas=areas, method=method)
+        image = random_crop(k_crop, image, size=size, areas=areas, method=method, cropped=on_host)
         image = random_flip(k_flip, image, probability=flip_probability)
         targets = target_blocks(k_targets, grid, shapes, blocks=blocks)
         context = context_patches(k_context, grid, targets, scale=context_scale, count=count)

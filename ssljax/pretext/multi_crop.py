@@ -2,7 +2,7 @@
 
 SwAV, https://arxiv.org/abs/2006.09882 (section 3.4), DINO, https://arxiv.org/abs/2104.14294, iBOT,
 https://arxiv.org/abs/2111.07832 and DINOv2, https://arxiv.org/abs/2304.07193. Reads records
-{"image": a file's bytes or uint8 [H, W, C], "id"}; the device part adds view1 and view2 float32
+{"image": a file's bytes or uint8 [H, W, C], "id"}; the device part makes view1 and view2 float32
 [size, size, C], local float32 [V, local_size, local_size, C] where there are local crops and, where
 patch_size is given, hidden1 and hidden2 bool [N]: blocks in a share of the views, in the others
 nothing.
@@ -12,15 +12,17 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssljax.augment.block_mask import block_mask
 from ssljax.augment.crop import Method
 from ssljax.augment.pixels import standardise, to_unit
 from ssljax.augment.view import View, of_each, random_view, strengths_of
 from ssljax.core.errors import ConfigError
+from ssljax.core.source import Record
 from ssljax.core.types import Example, Key, Pretext
 from ssljax.nn.patches import patch_grid
-from ssljax.pretext.image import image_format
+from ssljax.pretext.image import Crops, HostCrop, image_format
 
 TINY = {"size": 8, "local_size": 4, "local_crops": 2, "channels": 1, "patch_size": 2}
 
@@ -29,7 +31,7 @@ def make(*, size: int, local_size: int = 0, local_crops: int = 6, patch_size: in
          hidden_probability: float = 0.5, min_hidden: float = 0.1, max_hidden: float = 0.5,
          min_block: int = 4, source_size: int = 0, channels: int = 3, min_area: float = 0.4,
          max_area: float = 1.0, local_min_area: float = 0.05, local_max_area: float = 0.4,
-         method: Method = "cubic", flip_probability: float = 0.5,
+         host_crop: HostCrop = "centre", method: Method = "cubic", flip_probability: float = 0.5,
          jitter: float | Sequence[float] = (0.4, 0.4, 0.2, 0.1), jitter_probability: float = 0.8,
          gray_probability: float = 0.2, blur_probability: float | Sequence[float] = (1.0, 0.1, 0.5),
          solarise_probability: float | Sequence[float] = (0.0, 0.2, 0.0),
@@ -51,7 +53,10 @@ def make(*, size: int, local_size: int = 0, local_crops: int = 6, patch_size: in
         max_area: largest.
         local_min_area: smallest of a small view.
         local_max_area: largest of a small view.
-        method: interpolation of crops.
+        host_crop: what is kept of image files while they are decoded: "centre" their centre square,
+            from which the device crops; "random" all views' random crops, from all the pixels of
+            the file and without cutting its sides, for more bytes to the device.
+        method: interpolation of crops on the device.
         flip_probability: of mirroring; 0 where left and right mean something.
         jitter: strengths of brightness, contrast, saturation and hue; a number scales SimCLR's
             (0.8, 0.8, 0.8, 0.2).
@@ -74,12 +79,20 @@ def make(*, size: int, local_size: int = 0, local_crops: int = 6, patch_size: in
                      of_each("blur_probability", blur_probability, 3),
                      of_each("solarise_probability", solarise_probability, 3))
     grid = patch_grid(size, patch_size) if patch_size else 0
+    on_host = host_crop == "random"
+    large = Crops(2, images.source_size, (min_area, max_area))
+    locals_ = Crops(local_crops, small, (local_min_area, local_max_area))
     if not 0 <= min_hidden <= max_hidden < 1:
         raise ConfigError(f"pretext min_hidden {min_hidden} and max_hidden {max_hidden}: expected "
                           "fractions of the patches, min_hidden <= max_hidden < 1.")
 
+    def cropped(record: Record, rng: np.random.Generator) -> Example:
+        made = images.random_crops(record["image"], rng, [large, locals_][:1 + bool(local_crops)])
+        return {**dict(zip(("image", "local"), made, strict=False)), "id": record["id"]}
+
     def crop(key: Key, image: jax.Array, kind: View) -> jax.Array:
-        return standardise(random_view(key, image, kind), images.mean, images.std)
+        view = random_view(key, to_unit(image), kind, cropped=on_host)
+        return standardise(view, images.mean, images.std)
 
     def hidden(key: Key) -> jax.Array:
         k_any, k_ratio, k_mask = jax.random.split(key, 3)
@@ -90,16 +103,22 @@ def make(*, size: int, local_size: int = 0, local_crops: int = 6, patch_size: in
 
     def views(key: Key, example: Example) -> Example:
         k_one, k_two, k_local, k_hidden = jax.random.split(key, 4)
-        image = to_unit(example["image"])
-        made = {"view1": crop(k_one, image, kinds[0]), "view2": crop(k_two, image, kinds[1])}
+        image = example["image"]
+        one, two = image if on_host else (image, image)
+        made = {"view1": crop(k_one, one, kinds[0]), "view2": crop(k_two, two, kinds[1])}
         if local_crops:
             keys = jax.random.split(k_local, local_crops)
-            made["local"] = jax.vmap(lambda k: crop(k, image, kinds[2]))(keys)
+            made["local"] = (jax.vmap(lambda k, x: crop(k, x, kinds[2]))(keys, example["local"])
+                             if on_host else jax.vmap(lambda k: crop(k, image, kinds[2]))(keys))
         if grid:
             made["hidden1"], made["hidden2"] = map(hidden, jax.random.split(k_hidden))
         return made
 
-    return Pretext(images.example, images.plain, views, images.spec())
+    if not on_host:
+        return Pretext(images.example, images.plain, views, images.spec())
+    spec = {name: ((kind.count, kind.size, kind.size, channels), "uint8")
+            for name, kind in (("image", large), ("local", locals_)) if kind.count}
+    return Pretext(cropped, images.plain, views, {**spec, "id": images.spec()["id"]})
 
 
 def views_of(size: int, local_size: int, areas: tuple[float, float],

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from ssljax.augment.crop import Method, crop_resize, random_box
+from ssljax.augment.crop import Method, random_crop
 from ssljax.augment.flip import random_flip
 from ssljax.augment.pixels import standardise, to_unit
 from ssljax.core.types import Example, Key, Pretext
-from ssljax.pretext.image import image_format
+from ssljax.pretext.image import HostCrop, image_format
 
 TINY = {"size": 8, "channels": 1}
 
@@ -29,8 +29,9 @@ def rotations(image: jax.Array) -> jax.Array:
 
 
 def make(*, size: int, source_size: int = 0, channels: int = 3, min_area: float = 0.5,
-         max_area: float = 1.0, method: Method = "bilinear", flip_probability: float = 0.5,
-         mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.5,)) -> Pretext:
+         max_area: float = 1.0, host_crop: HostCrop = "centre", method: Method = "bilinear",
+         flip_probability: float = 0.5, mean: Sequence[float] = (0.5,),
+         std: Sequence[float] = (0.5,)) -> Pretext:
     """Return the pretext.
 
     Args:
@@ -39,18 +40,20 @@ def make(*, size: int, source_size: int = 0, channels: int = 3, min_area: float 
         channels: 1 or 3.
         min_area: smallest fraction of the image that a crop covers.
         max_area: largest.
-        method: interpolation of crops.
+        host_crop: "centre" keeps the centre square of image files, from which the device crops;
+            "random" crops while they are decoded, from all their pixels.
+        method: interpolation of crops on the device.
         flip_probability: of mirroring before turning.
         mean: of each channel, in [0, 1] units.
         std: of each channel, in [0, 1] units.
     """
-    images = image_format(source_size, size, channels, mean, std)
+    areas, on_host = (min_area, max_area), host_crop == "random"
+    images = image_format(source_size, size, channels, mean, std, crops=int(on_host), areas=areas)
 
     def views(key: Key, example: Example) -> Example:
         k_crop, k_flip = jax.random.split(key)
         image = to_unit(example["image"])
-        box = random_box(k_crop, *image.shape[:2], min_area=min_area, max_area=max_area)
-        image = crop_resize(image, box, size=size, method=method).clip(0, 1)   # cubic overshoots
+        image = random_crop(k_crop, image, size=size, areas=areas, method=method, cropped=on_host)
         image = random_flip(k_flip, image, probability=flip_probability)
         return {"rotated": rotations(standardise(image, images.mean, images.std))}
 

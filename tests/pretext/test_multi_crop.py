@@ -80,6 +80,25 @@ def test_each_kind_of_view_has_probabilities_of_its_own():
     np.testing.assert_array_equal(views["local"], again["local"])
 
 
+def test_crops_made_on_the_host_are_of_the_whole_file_and_only_coloured_on_the_device():
+    wide = np.zeros((40, 120, 3), np.uint8)
+    wide[..., 1] = np.arange(120) * 2                  # a colour of the places that a centre lacks
+    plain = {"jitter_probability": 0.0, "blur_probability": 0.0, "solarise_probability": 0.0,
+             "gray_probability": 0.0, "flip_probability": 0.0}
+    pretext = multi_crop.make(size=12, local_size=6, local_crops=4, host_crop="random", **plain)
+    examples = [pretext.example({"id": record_id("test", i), "image": wide},
+                                np.random.default_rng(i)) for i in range(20)]
+    assert {n: (x.shape, str(x.dtype)) for n, x in examples[0].items()} == pretext.spec
+    places = np.concatenate([e["local"][..., 1].mean((1, 2)) for e in examples])
+    assert places.min() < 60 and places.max() > 180    # left and right of the centre square
+    views = jax.jit(pretext.views)(jax.random.key(0), jax.tree.map(jnp.asarray, examples[0]))
+    for name, crop in zip(("view1", "view2"), examples[0]["image"], strict=True):
+        np.testing.assert_allclose(views[name], crop / 127.5 - 1, atol=1e-5)
+    np.testing.assert_allclose(views["local"], examples[0]["local"] / 127.5 - 1, atol=1e-5)
+    alone = multi_crop.make(size=12, local_crops=0, host_crop="random", **plain)
+    assert set(alone.spec) == {"image", "id"}
+
+
 def test_small_views_are_three_sevenths_in_whole_patches():
     made = multi_crop.make(size=224, patch_size=16)
     shape = jax.eval_shape(made.views, jax.random.key(0), {"image": jnp.zeros((224, 224, 3))})
