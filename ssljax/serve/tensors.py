@@ -100,10 +100,15 @@ def objects_of(items: Sequence[bytes]) -> np.ndarray:
 
 def shaped(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return flat values in their shape."""
-    if math.prod(shape) != values.size:
+    wanted = math.prod(shape)
+    if wanted != values.size:            # Python prints no number of more than 4,300 digits
         raise RequestError(f"Tensor {show(name)} has {values.size} values; its shape "
-                           f"{list(shape)} wants {math.prod(shape)}.")
-    return values.reshape(shape)
+                           f"{show(shape)} wants {wanted if wanted < 2**63 else 'more'}.")
+    try:
+        return values.reshape(shape)
+    except (ValueError, OverflowError) as err:       # sizes beyond NumPy's beside one of 0
+        raise RequestError(f"Tensor {show(name)} has shape {show(shape)}, which no array has "
+                           f"({err}).") from err
 
 
 def raw_bytes(data: np.ndarray) -> bytes:
