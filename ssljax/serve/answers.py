@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ssljax.core.tokenizer import Tokenizer
+from ssljax.serve.checks import spelt_out
 from ssljax.serve.completions import Completion
 from ssljax.serve.jobs import Piece, Scored
 
@@ -87,11 +88,11 @@ def spell(token: int, tokenizer: Tokenizer) -> str:
 
 
 def error(message: str, *, status: int, param: str | None = None, code: str | None = None) -> Json:
-    """Return OpenAI's error object."""
+    """Return OpenAI's error object; what a client wrote may be in it, whatever that was."""
     kinds = {401: "authentication_error", 429: "rate_limit_error"}
     default = "invalid_request_error" if status < 500 else "server_error"
-    return {"error": {"message": message, "type": kinds.get(status, default), "param": param,
-                      "code": code}}
+    return {"error": {"message": spelt_out(message), "type": kinds.get(status, default),
+                      "param": param and spelt_out(param), "code": code}}
 
 
 def event(data: Mapping[str, Any]) -> str:

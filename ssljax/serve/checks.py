@@ -124,6 +124,11 @@ def show(value: Any) -> str:
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
+def spelt_out(message: str) -> str:
+    """Return a message with halves of characters as JSON spells them: no answer can carry those."""
+    return message.encode("utf-8", "backslashreplace").decode()
+
+
 def kind(value: Any) -> str:
     """Return what JSON calls a value's type."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean",

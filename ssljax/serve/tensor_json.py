@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ssljax.core.errors import RequestError
-from ssljax.serve.checks import show
+from ssljax.serve.checks import show, text
 from ssljax.serve.fields import read_object
 from ssljax.serve.tensors import (
     DATATYPES,
@@ -128,7 +128,7 @@ def name_of(entry: Mapping[str, Any]) -> str:
     name = entry.get("name")
     if not isinstance(name, str):
         raise RequestError(f"A tensor has the name {show(name)}; expected a string.")
-    return name
+    return text("name", name)
 
 
 def shape_of(entry: Mapping[str, Any]) -> tuple[int, ...]:
@@ -188,5 +188,5 @@ def write_response(head: Mapping[str, Any], tensors: Sequence[Tensor],
             entry["data"] = [item.decode("utf-8", "replace") if isinstance(item, bytes) else item
                              for item in tensor.data.ravel().tolist()]
         entries.append(entry)
-    text = json.dumps({**head, "outputs": entries}, separators=(",", ":")).encode()
-    return (text + tail, len(text)) if any(binary) else (text, None)
+    told = json.dumps({**head, "outputs": entries}, separators=(",", ":")).encode()
+    return (told + tail, len(told)) if any(binary) else (told, None)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ssljax.core.errors import RequestError
 from ssljax.serve.arena.contestants import Contestant
+from ssljax.serve.checks import text
 
 MOST_PANES = 6
 LONGEST_PROMPT = 200_000         # characters
@@ -61,6 +62,7 @@ def read_request(body: Mapping[str, Any]) -> Request:
     if mode not in MODES:
         raise RequestError(f"mode is {str(mode)[:40]!r}; expected one of {', '.join(MODES)}.",
                            param="mode")
+    text("prompt", prompt)
     seed = body.get("seed")
     ask = Ask(prompt, mode, int(number(body, "max_tokens", 64, 1, MOST_TOKENS, int)),
               number(body, "temperature", 0.8, 0, 2, float),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ssljax.core.errors import RequestError, ServeError
 from ssljax.core.files import write_json
 from ssljax.serve.arena.asking import LONGEST_PROMPT
+from ssljax.serve.checks import text
 
 MOST = 500
 LONGEST_NAME = 80
@@ -18,8 +19,8 @@ class Prompts(NamedTuple):
     """Saved prompts by name.
 
     all:    () -> name -> prompt
-    save:   (name, prompt) -> None; a prompt of that name is replaced. RequestError: too long, or
-            too many
+    save:   (name, prompt) -> None; a prompt of that name is replaced. RequestError: too long, too
+            many, or no Unicode text
     forget: (name) -> None
     """
 
@@ -56,7 +57,7 @@ def open_prompts(path: Path | None) -> Prompts:
             if len(saved) >= MOST and name not in saved:
                 raise RequestError(f"{MOST} prompts are saved, the most there may be; forget one.",
                                    status=409)
-            saved[name.strip()] = prompt
+            saved[text("name", name.strip())] = text("prompt", prompt)
             write()
 
     def forget(name: str) -> None:

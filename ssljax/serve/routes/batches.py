@@ -108,7 +108,7 @@ def metadata(name: str, value: Any) -> dict[str, str]:
                        for k, v in value.items())):
         raise RequestError(f"{name} is {show(value)}; expected an object of at most "
                            f"{MOST_METADATA} strings of at most 512 characters.", param=name)
-    return value
+    return {text(name, key): text(f"{name}.{key}", item) for key, item in value.items()}
 
 
 FIELDS = {"input_file_id": text, "endpoint": endpoint, "completion_window": window,

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive
 
 from ssljax.core.errors import RequestError
+from ssljax.serve.checks import text
 from ssljax.serve.http import call_of
 from ssljax.serve.jobs_folder import JobsFolder, public
 from ssljax.serve.served import Server
@@ -28,6 +29,7 @@ from ssljax.serve.served import Server
 BYTES = 200 << 20                  # of an upload, as OpenAI's batches have it
 UPLOAD_SECONDS = 600.0
 PAGE, LARGEST_PAGE = 20, 100       # objects of a list
+LONGEST_NAME = 255                 # characters of a file's name
 PURPOSES = ("batch",)
 
 
@@ -79,10 +81,10 @@ async def upload(request: Request, jobs: JobsFolder) -> dict[str, Any]:
             if purpose not in PURPOSES:
                 raise RequestError(f'purpose is {str(purpose)[:80]!r}; expected "batch".',
                                    param="purpose")
+            name = text("filename", (file.filename or "upload")[:LONGEST_NAME])
             path = jobs.folder / "incoming" / secrets.token_hex(12)
             await asyncio.to_thread(keep, file, path)
-            return jobs.add_file(path, (file.filename or "upload")[:255], purpose,
-                                 call_of(request).caller.id)
+            return jobs.add_file(path, name, purpose, call_of(request).caller.id)
     except TimeoutError as err:
         raise RequestError(f"The file did not arrive within {UPLOAD_SECONDS:g} seconds.",
                            status=408) from err
@@ -117,13 +119,13 @@ def page(request: Request, found: list[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         RequestError: limit is no number from 1 to LARGEST_PAGE.
     """
-    after, text = request.query_params.get("after"), request.query_params.get("limit", str(PAGE))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LARGEST_PAGE:
-        raise RequestError(f"limit is {text[:80]!r}; expected from 1 to {LARGEST_PAGE}.",
+    after, size = request.query_params.get("after"), request.query_params.get("limit", str(PAGE))
+    if not size.isascii() or not size.isdigit() or not 1 <= int(size[:9]) <= LARGEST_PAGE:
+        raise RequestError(f"limit is {size[:80]!r}; expected from 1 to {LARGEST_PAGE}.",
                            param="limit")
     ids = [each["id"] for each in found]
     start = ids.index(after) + 1 if after in ids else 0
-    shown = [public(each) for each in found[start:start + int(text)]]
+    shown = [public(each) for each in found[start:start + int(size)]]
     return {"object": "list", "data": shown, "has_more": start + len(shown) < len(found),
             "first_id": shown[0]["id"] if shown else None,
             "last_id": shown[-1]["id"] if shown else None}

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from ssljax import __version__
 from ssljax.core.errors import RequestError
-from ssljax.serve.checks import show
+from ssljax.serve.checks import show, spelt_out
 from ssljax.serve.examples import body_limit, decoding_threads
 from ssljax.serve.exchange import unless_gone
 from ssljax.serve.http import call_of, read_body
@@ -82,7 +82,7 @@ def in_protocol(answer: Answer) -> Answer:
         try:
             return await answer(request)
         except RequestError as err:
-            return JSONResponse({"error": str(err)}, err.status)
+            return JSONResponse({"error": spelt_out(str(err))}, err.status)
 
     return answered
 

@@ -176,7 +176,19 @@ def test_prompts_are_saved_for_everyone_and_forgotten(page, tmp_path):
     assert page.get("/arena/state").json()["prompts"] == {"greeting": "Hello"}
     assert json.loads((tmp_path / "arena" / "prompts.json").read_text()) == {"greeting": "Hello"}
     assert page.post("/arena/prompts", json={"name": "greeting"}).json() == {}
-    assert page.post("/arena/prompts", json={"name": "", "prompt": "x"}).status_code == 400
+    for name, prompt in (("", "x"), ("\ud800", "x"), ("x", "\ud800")):
+        refused = page.post("/arena/prompts", content=json.dumps({"name": name, "prompt": prompt}))
+        assert refused.status_code == 400 and "prompts" not in refused.json()
+    assert page.get("/arena/state").json()["prompts"] == {}
+
+
+@pytest.mark.parametrize("fields", [
+    {"\ud800": 1}, {"models": ["\ud800"]}, {"blind": "\ud800"}, {"seed": "\ud800"},
+    {"mode": "\ud800"}, {"prompt": "\ud800"}])
+def test_halves_of_characters_are_refused_by_name(page, fields):
+    asked = {"prompt": "p", "models": ["one"], **fields}
+    answer = page.post("/arena/rounds", content=json.dumps(asked))
+    assert answer.status_code in (400, 404) and "\\ud800" in answer.text or "pair" in answer.text
 
 
 def test_without_a_folder_nothing_is_kept_and_no_vote_is_taken(make_page, models, tmp_path):

@@ -44,6 +44,14 @@ def upload(client, data):
     return client.files.create(file=("in.jsonl", io.BytesIO(data)), purpose="batch")
 
 
+def sent(server, path, body, kind):
+    """Post a body that the official client would not make; return status and text."""
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
+        connection.request("POST", path, body, {"Content-Type": kind})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
 def ended(client, batch, seconds=30):
     """Return a batch once it has ended."""
     end = time.monotonic() + seconds
@@ -233,6 +241,27 @@ def test_uploads_are_limited_and_must_be_multipart(running, tmp_path, monkeypatc
                 answer = connection.getresponse()
                 assert answer.status == 400 and re.search("error", answer.read().decode())
         assert not list((tmp_path / "incoming").iterdir())
+
+
+@pytest.mark.parametrize("metadata", [{"a": "\ud800"}, {"\ud800": "a"}])
+def test_metadata_that_no_answer_could_carry_are_refused(running, tmp_path, metadata):
+    with running({"toy": "a"}, jobs=tmp_path) as server, client_of(server) as client:
+        file = upload(client, requests_file(1))
+        asked = {"input_file_id": file.id, "endpoint": "/v1/completions", "metadata": metadata}
+        status, text = sent(server, "/v1/batches", json.dumps(asked).encode(), "application/json")
+        assert status == 400 and "half of a pair" in text
+        assert not list(client.batches.list())
+
+
+def test_filenames_that_no_answer_could_carry_are_refused(running, tmp_path):
+    with running({"toy": "a"}, jobs=tmp_path) as server, client_of(server) as client:
+        form = (b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+                b'--x\r\nContent-Disposition: form-data; name="file"; filename="\\ud800"\r\n'
+                b"Content-Type: text/plain\r\n\r\nx\r\n--x--\r\n")
+        kind = "multipart/form-data; boundary=x; charset=unicode_escape"
+        status, text = sent(server, "/v1/files", form, kind)
+        assert status == 400 and "half of a pair" in text
+        assert not list(client.files.list()) and not list((tmp_path / "incoming").iterdir())
 
 
 def test_server_without_a_folder_offers_neither(running):

@@ -106,6 +106,17 @@ def test_outputs_that_the_model_does_not_give_are_refused(refused):
     assert 'has no output "label"' in refused(INFER.format("tiny"), asked)
 
 
+def test_halves_of_characters_are_refused_by_name(refused):
+    half = "\ud800"
+    assert "half of a pair" in refused(INFER.format("tiny"), {
+        "inputs": [tensor(half, "BYTES", [1], ["a"])]})
+    assert "half of a pair" in refused(INFER.format("tiny"), {
+        "inputs": [tensor("text", "BYTES", [1], ["a"])], "outputs": [{"name": half}]})
+    assert "not UTF-8" in refused(INFER.format("tiny"), {
+        "inputs": [tensor("text", "BYTES", [1], [half])]})
+    assert "half of a pair" in refused("/v2/models/tiny/generate", {"text_input": half})
+
+
 def test_text_is_generated_whole_and_by_events(site, ask, refused):
     path = "/v2/models/tiny/generate"
     fields = {"text_input": "hi", "parameters": {"max_tokens": 5, "seed": 1}, "id": "a"}
