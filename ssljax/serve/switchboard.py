@@ -1,14 +1,14 @@
 """Which version of which model answers a call; versions come and go while requests run.
 
-A version that is found is held until its call has ended, so that unloading waits for it. Traffic
-is a table of plain data (traffic.py), replaced whole under one lock: a call sees the old or the
-new one.
+A version that is found is held until its call has ended, so that unloading waits for it; its name
+is free once it has gone. Traffic is a table of plain data (traffic.py), replaced whole under one
+lock: a call sees the old or the new one.
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,10 +30,17 @@ Id = tuple[str, str]                               # (name, version)
 
 
 class Table(NamedTuple):
-    """What is served: traffic by model, versions by name and version, shadows by model."""
+    """What is served.
+
+    traffic: by model
+    served:  versions
+    calls:   of each version, a set of those that hold it, which changes in place
+    shadows: by model
+    """
 
     traffic: Mapping[str, Traffic] = {}
     served: Mapping[Id, Served] = {}
+    calls: Mapping[Id, set[object]] = {}
     shadows: Mapping[str, Shadow] = {}
 
 
@@ -44,80 +51,97 @@ def make_switchboard(load: Load, metrics: Metrics) -> Switchboard:
         load: brings a version to life.
         metrics: is told of versions.
     """
-    table, held, lock = Table(), {}, threading.RLock()
+    table, lock = Table(), threading.RLock()
     loading: set[Id] = set()
+    leaving: set[Id] = set()
 
     def find(name: str | None, call: Call) -> Served:
         with lock:
-            found = choose(table, name, call)
-            identity = (found.name, found.version)
-            held[identity] += 1
-        call.after(lambda: release(identity))
+            found, held = choose(table, name, call), object()
+            # This version's own: another of its name may have come before the call has ended.
+            calls = table.calls[found.name, found.version]
+            calls.add(held)
+            copy = copier(table, found, call)
+        call.after(lambda: calls.discard(held))
         call.note(model=found.name, version=found.version, fingerprint=found.fingerprint)
         if found.engine is None:
             return found
-        return found._replace(engine=watched(found.engine, call, metrics.of(*identity),
-                                             copier(table, found, call)))
-
-    def release(identity: Id) -> None:
-        with lock:
-            held[identity] -= 1
+        figures = metrics.of(found.name, found.version)
+        return found._replace(engine=watched(found.engine, call, figures, copy))
 
     def add(path: Path, name: str, version: str, weight: float | None) -> Served:
-        served = enter((name, version), weight, lambda: load(path, name, version))
-        metrics.watch(served.name, served.version, (served.engine or served.encoding).load)
-        return served
+        return enter((name, version), None, weight, lambda: load(path, name, version))
 
     def attach(folder: Path, name: str, version: str, base: str | None,
                weight: float | None) -> Served:
         with lock:
             parent = base_of(table, base)
-        return enter((name, version), weight, lambda: load_adapter(folder, name, version, parent))
+        return enter((name, version), parent, weight,
+                     lambda: load_adapter(folder, name, version, parent))
 
-    def enter(wanted: Id, weight: float | None, make: Callable[[], Served]) -> Served:
-        nonlocal table
-        name, version = wanted
+    def enter(wanted: Id, base: Served | None, weight: float | None,
+              make: Callable[[], Served]) -> Served:
         with lock:
-            if wanted in table.served or wanted in loading:
-                raise RequestError(f"{name}@{version} is loaded already; unload it first, or "
-                                   "choose another version.", status=409, param="version")
-            loading.add(wanted)
+            check_free(*wanted)
+            if wanted[0]:                            # else the artefact says its name
+                loading.add(wanted)
         try:
             served = make()
         finally:
             with lock:
                 loading.discard(wanted)
+        try:
+            admit(served, base, weight)
+        except RequestError:
+            close_served(served)
+            raise
+        return served
+
+    def admit(served: Served, base: Served | None, weight: float | None) -> None:
+        nonlocal table
         with lock:
-            if served.parent is None or served.parent[:2] in table.served:
-                table = with_version(table, served, weight)
-                held[served.name, served.version] = 0
-                return served
-        close_served(served)
-        raise RequestError(f"{served.parent.name}@{served.parent.version} was unloaded meanwhile.",
-                           status=409, param="base")
+            check_free(served.name, served.version)
+            if base is not None and table.served.get((base.name, base.version)) is not base:
+                raise RequestError(f"{base.name}@{base.version} was unloaded meanwhile.",
+                                   status=409, param="base")
+            table = with_version(table, served, weight)
+            if base is None:                         # queue and slots of adapters are the base's
+                metrics.watch(served.name, served.version, (served.engine or served.encoding).load)
+
+    def check_free(name: str, version: str) -> None:
+        if (name, version) in leaving:
+            raise RequestError(f"{name}@{version} is being unloaded; load it once that has been "
+                               "answered, or choose another version.", status=409, param="version")
+        if (name, version) in table.served or (name, version) in loading:
+            raise RequestError(f"{name}@{version} is loaded already; unload it first, or choose "
+                               "another name or version.", status=409, param="version")
 
     async def unload(name: str, version: str, seconds: float) -> int:
         nonlocal table
         with lock:
             served = table.served.get((name, version))
             if served is None:
-                raise unknown(table, f"{name}@{version}")
+                raise unknown(f"{name}@{version}", table.traffic)
             check_childless(table, served)
+            calls = table.calls[name, version]
             table = without_version(table, served)
+            leaving.add((name, version))
         end = time.monotonic() + seconds
-        while held[name, version] and time.monotonic() < end:
-            await asyncio.sleep(POLL)
-        left = held[name, version]
-        if served.parent is None:                    # queue and slots are the base's
-            metrics.forget(name, version)
-        await asyncio.to_thread(close_served, served)
-        return left
+        try:
+            while calls and time.monotonic() < end:
+                await asyncio.sleep(POLL)
+            return len(calls)
+        finally:
+            if served.parent is None:
+                metrics.forget(name, version)
+            await asyncio.to_thread(close_served, served)
+            leaving.discard((name, version))
 
     def change(name: str, function: Callable[[Traffic], Traffic]) -> None:
         nonlocal table
         with lock:
             if name not in table.traffic:
-                raise unknown(table, name)
+                raise unknown(name, table.traffic)
             table = table._replace(traffic=table.traffic | {name: function(table.traffic[name])})
 
     def mirror(name: str, version: str | None, share: float) -> None:
@@ -138,7 +162,7 @@ def make_switchboard(load: Load, metrics: Metrics) -> Switchboard:
     return Switchboard(
         find, lambda: tuple(table.served.values()), attach, add, unload,
         lambda name, weights: change(name, lambda traffic: shares.split(traffic, weights)),
-        lambda name: change(name, shares.rollback), mirror, lambda: status(table, held),
+        lambda name: change(name, shares.rollback), mirror, lambda: status(table),
         lambda: [{"name": name, "version": table.traffic[name].shadow, **shadow.report()}
                  for name, shadow in table.shadows.items() if name in table.traffic], close)
 
@@ -151,16 +175,18 @@ def choose(table: Table, name: Any, call: Call) -> Served:
     """
     if name is None and len(table.traffic) == 1:
         [name] = table.traffic
+    may = call.caller.models
+    mine = [known for known in table.traffic if may is None or known in may]
     if not isinstance(name, str):
-        raise unknown(table, name)
+        raise unknown(name, mine)
     model, at, version = name.rpartition("@")
     if name in table.traffic:
         model, version = name, shares.choose(table.traffic[name], call.caller.id or call.id)
     elif not at or (model, version) not in table.served:
-        raise unknown(table, name)
-    if call.caller.models is not None and model not in call.caller.models:
+        raise unknown(name, mine)
+    if may is not None and model not in may:
         raise RequestError(f'Key {call.caller.id} may not use model "{model}"; it may use '
-                           f"{', '.join(sorted(call.caller.models))}.", status=403, param="model",
+                           f"{', '.join(sorted(may))}.", status=403, param="model",
                            code="model_not_allowed")
     return table.served[model, version]
 
@@ -179,23 +205,27 @@ def copier(table: Table, found: Served, call: Call) -> Callable | None:
 
 def with_version(table: Table, served: Served, weight: float | None) -> Table:
     """Return the table with one more version."""
+    identity = served.name, served.version
     traffic = shares.add(table.traffic.get(served.name), served.version, weight)
     return table._replace(traffic={**table.traffic, served.name: traffic},
-                          served={**table.served, (served.name, served.version): served})
+                          served={**table.served, identity: served},
+                          calls={**table.calls, identity: set()})
 
 
 def without_version(table: Table, served: Served) -> Table:
     """Return the table without a version; a model without versions goes too."""
+    identity = served.name, served.version
     left = shares.remove(table.traffic[served.name], served.version)
     traffic = {n: t for n, t in table.traffic.items() if n != served.name}
     return table._replace(
         traffic=traffic if left is None else {**traffic, served.name: left},
-        served={i: s for i, s in table.served.items() if i != (served.name, served.version)})
+        served={i: s for i, s in table.served.items() if i != identity},
+        calls={i: c for i, c in table.calls.items() if i != identity})
 
 
-def status(table: Table, held: Mapping[Id, int]) -> list[dict[str, Any]]:
+def status(table: Table) -> list[dict[str, Any]]:
     """Return every version with its share of the traffic and the calls that it answers now."""
-    return [{"name": one.name, "version": one.version, "calls": held[identity],
+    return [{"name": one.name, "version": one.version, "calls": len(table.calls[identity]),
              "weight": table.traffic[one.name].weights[one.version],
              "shadow_share": table.traffic[one.name].share
              if table.traffic[one.name].shadow == one.version else 0.0,
@@ -214,7 +244,7 @@ def base_of(table: Table, name: str | None) -> Served:
     bases = [one for one in table.served.values() if one.parent is None and (
         name in (one.name, f"{one.name}@{one.version}") if name is not None else has_room(one))]
     if not bases and name is not None:
-        raise unknown(table, name)
+        raise unknown(name, table.traffic)
     if len({one.name for one in bases}) > 1:
         raise RequestError(f"{len(bases)} models have room for adapters; say which is the base.",
                            param="base")
@@ -239,9 +269,9 @@ def check_childless(table: Table, base: Served) -> None:
                            "them first.", status=409, param="name", code="has_adapters")
 
 
-def unknown(table: Table, name: Any) -> RequestError:
-    """Return the error of a model that is not there."""
-    names = ", ".join(f'"{known}"' for known in sorted(table.traffic)) or "none"
-    return RequestError(f"model {show(name)} is not served here; {names} "
-                        f"{'are' if len(table.traffic) > 1 else 'is'}.", status=404, param="model",
+def unknown(name: Any, known: Iterable[str]) -> RequestError:
+    """Return the error of a model that is not there; `known` are those that the caller may use."""
+    names = [f'"{one}"' for one in sorted(known)]
+    return RequestError(f"model {show(name)} is not served here; {', '.join(names) or 'none'} "
+                        f"{'are' if len(names) > 1 else 'is'}.", status=404, param="model",
                         code="model_not_found")
