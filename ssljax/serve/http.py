@@ -59,7 +59,12 @@ def refuse(message: str, status: int, *, param: str | None = None, code: str | N
 
 def refusal(err: RequestError) -> Response:
     """Return the answer to a request that raised `err`."""
+    return refuse(str(err), err.status, param=err.param, code=err.code, headers=headers_of(err))
+
+
+def headers_of(err: RequestError) -> dict[str, str]:
+    """Return what the headers of the answer say of `err`, in whichever shape its body is."""
     headers = {"WWW-Authenticate": "Bearer"} if err.status == 401 else {}
     if err.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(err.retry_after)))
-    return refuse(str(err), err.status, param=err.param, code=err.code, headers=headers)
+    return headers

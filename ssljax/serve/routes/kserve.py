@@ -19,7 +19,7 @@ from ssljax.core.errors import RequestError
 from ssljax.serve.checks import show, spelt_out
 from ssljax.serve.examples import body_limit, decoding_threads
 from ssljax.serve.exchange import unless_gone
-from ssljax.serve.http import call_of, read_body
+from ssljax.serve.http import call_of, headers_of, read_body
 from ssljax.serve.inference import describe, infer
 from ssljax.serve.routes.generate import generate
 from ssljax.serve.routes.health import illness, unreadiness
@@ -82,7 +82,7 @@ def in_protocol(answer: Answer) -> Answer:
         try:
             return await answer(request)
         except RequestError as err:
-            return JSONResponse({"error": spelt_out(str(err))}, err.status)
+            return JSONResponse({"error": spelt_out(str(err))}, err.status, headers_of(err))
 
     return answered
 

@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from ssljax.core.errors import RequestError
 from ssljax.media.operations import prepare
 from ssljax.serve.embedding import make_embed
+from ssljax.serve.routes.kserve import in_protocol
 
 INFER = "/v2/models/{}/infer"
 
@@ -115,6 +117,17 @@ def test_halves_of_characters_are_refused_by_name(refused):
     assert "not UTF-8" in refused(INFER.format("tiny"), {
         "inputs": [tensor("text", "BYTES", [1], [half])]})
     assert "half of a pair" in refused("/v2/models/tiny/generate", {"text_input": half})
+
+
+@pytest.mark.parametrize("status, wait, header", [(429, 3.2, "4"), (503, 0.1, "1"),
+                                                  (400, None, None)])
+def test_refusals_say_when_to_try_again(status, wait, header):
+    async def refuses(request):
+        raise RequestError("no room", status=status, retry_after=wait)
+
+    answer = asyncio.run(in_protocol(refuses)(None))
+    assert (answer.status_code, answer.body) == (status, b'{"error":"no room"}')
+    assert answer.headers.get("retry-after") == header
 
 
 def test_text_is_generated_whole_and_by_events(site, ask, refused):
