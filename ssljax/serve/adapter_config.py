@@ -46,8 +46,8 @@ def read_config(folder: Path) -> AdapterConfig:
         ArtefactError: it is missing or damaged, or asks for something that is not offered.
     """
     file = folder / CONFIG
-    data = read_small(file, f"{folder} is no adapter: cannot read {file} (WHY). Expected a folder "
-                            "that PEFT's save_pretrained wrote.")
+    data = read_small(file, f"{folder} is no adapter",
+                      "Expected a folder that PEFT's save_pretrained wrote.")
     try:
         told = json.loads(data)
     except (ValueError, RecursionError) as err:

@@ -41,8 +41,8 @@ def read_manifest(path: Path, *, trusted: Sequence[Path] = ()) -> dict[str, Any]
         ArtefactError: it is missing, not JSON, changed since it was written or signed, or too new.
     """
     file = path / MANIFEST
-    data = read_small(file, f"{path} is not an artefact: cannot read {file} (WHY). "
-                            "`ssljax export RUN --output DIR` writes one.")
+    data = read_small(file, f"{path} is not an artefact",
+                      "`ssljax export RUN --output DIR` writes one.")
     if trusted:
         check_signature(path, data, trusted)
     try:
@@ -61,17 +61,22 @@ def read_manifest(path: Path, *, trusted: Sequence[Path] = ()) -> dict[str, Any]
     return manifest
 
 
-def read_small(file: Path, message: str) -> bytes:
+def read_small(file: Path, trouble: str, advice: str) -> bytes:
     """Return a file of at most LARGEST bytes.
 
+    Args:
+        file: to read.
+        trouble: what it means that it cannot be read, as the beginning of a sentence.
+        advice: what to do then, as a sentence.
+
     Raises:
-        ArtefactError: it cannot be read (`message`, with the reason for WHY), or is larger.
+        ArtefactError: it cannot be read, or is larger.
     """
     try:
         with file.open("rb") as opened:
             data = opened.read(LARGEST + 1)
     except OSError as err:
-        raise ArtefactError(message.replace("WHY", str(err.strerror))) from err
+        raise ArtefactError(f"{trouble}: cannot read {file} ({err.strerror}). {advice}") from err
     if len(data) > LARGEST:
         raise ArtefactError(f"{file} has more than {LARGEST} bytes, more than any that "
                             f"`ssljax export` writes; {EXPORT_AGAIN}")
@@ -81,9 +86,8 @@ def read_small(file: Path, message: str) -> bytes:
 def check_signature(path: Path, data: bytes, trusted: Sequence[Path]) -> None:
     """Raise ArtefactError unless one of the `trusted` keys signed the manifest's bytes `data`."""
     file = path / SIGNATURE
-    signature = read_small(file, f"{path} is not signed: cannot read {file} (%s). Sign it with "
-                                 "`ssljax export RUN --sign KEY`, or serve it without "
-                                 "--trusted-key.")
+    signature = read_small(file, f"{path} is not signed", "Sign it with `ssljax export RUN --sign "
+                           "KEY`, or serve it without --trusted-key.")
     if not is_signed_by(data, signature, trusted):
         keys = ", ".join(map(str, trusted))
         raise ArtefactError(f"{path / MANIFEST} is not what {file} signs, or none of the trusted "
