@@ -79,7 +79,9 @@ async def events_of(exchange: Exchange, answer: Answer, form: Form, first: Came,
     """
     note(status=GONE)                    # until the last byte is out
     tokens = [0] * len(answer.asked.jobs)
-    events = [event(each) for each in form.opening(answer)]
+    # With the usage at the end, all events before it have the field, as OpenAI's do.
+    blank = {"usage": None} if answer.asked.usage_in_stream else {}
+    events = [event(each | blank) for each in form.opening(answer)]
     async for came in after(first, exchange.pieces):
         for index, piece in came:
             if piece.error is not None:
@@ -89,7 +91,7 @@ async def events_of(exchange: Exchange, answer: Answer, form: Form, first: Came,
                 return
             tokens[index] = piece.tokens
             if piece.text or piece.scored or piece.finish:
-                events.append(event(form.part(answer, index, piece)))
+                events.append(event(form.part(answer, index, piece) | blank))
         if events:
             yield "".join(events)
         events = []

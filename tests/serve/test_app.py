@@ -85,6 +85,8 @@ def test_streaming_equals_not_streaming(port, post, stream):
     _, body = post(port, fields)
     parts = stream(port, fields | {"stream_options": {"include_usage": True}})
     assert parts[-1]["choices"] == [] and parts[-1]["usage"] == body["usage"]
+    assert all(part["usage"] is None for part in parts[:-1])
+    assert not any("usage" in part for part in stream(port, fields))
     for expected in body["choices"]:
         mine = [part["choices"][0] for part in parts[:-1]
                 if part["choices"][0]["index"] == expected["index"]]

@@ -55,6 +55,7 @@ def test_a_stream_begins_with_the_role_and_adds_up_to_the_answer(site, ask):
     assert len({chunk["id"] for chunk in chunks}) == 1
     *parts, last = chunks
     assert last["choices"] == [] and last["usage"] == right["usage"]
+    assert all(chunk["usage"] is None for chunk in parts)
     for index, choice in enumerate(right["choices"]):
         mine = [c for chunk in parts for c in chunk["choices"] if c["index"] == index]
         assert mine[0]["delta"]["role"] == "assistant" and mine[0]["delta"]["content"] == ""
