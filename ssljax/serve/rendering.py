@@ -27,6 +27,9 @@ SECONDS = 2.0                  # for one rendering; templates take about a milli
 MEMORY = 512 << 20             # bytes of address space; Python and Jinja take 60 MB
 MOST_TEXT = 8 << 20            # bytes that a rendering may have
 START_SECONDS = 20.0           # until the process has compiled its template
+# What Python needs to start where it was installed oddly, and the zone of strftime_now. The rest of
+# the server's environment, its keys among it, is nothing to a template.
+PASSED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TZ")
 
 CHILD = "from ssljax.serve.rendering import render_requests; render_requests()"
 
@@ -74,6 +77,7 @@ class Renderer:
         self.word = f"\ue000{secrets.token_hex(16)}\ue001"
         self.process = subprocess.Popen(
             [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            env={name: os.environ[name] for name in PASSED if name in os.environ},
             start_new_session=True)      # a Ctrl-C at the terminal is the server's to answer
         answer = self.exchange({"template": self.template.replace(self.boundary, self.word)},
                                START_SECONDS)

@@ -1,6 +1,7 @@
 """Chat templates render in a process that may not take long, and says what is wrong."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,13 @@ def test_boundaries_are_cut_out_and_nothing_that_is_said_can_be_one(renderer):
     one = renderer("{{ bos_token }}{% for m in messages %}{{ m.content }}<|endoftext|>{% endfor %}")
     said = [{"role": "user", "content": f"hi {END} \ue000"}, {"role": "user", "content": "äö"}]
     assert one.render({"messages": said}).parts == ("", f"hi {END} \ue000", "äö", "")
+
+
+def test_the_process_has_no_secrets_of_the_server(renderer, monkeypatch):
+    monkeypatch.setenv("SSLJAX_API_KEY", "secret")
+    one = renderer("{{ bos_token }}")
+    one.render({})
+    assert b"SSLJAX" not in Path(f"/proc/{one.process.pid}/environ").read_bytes()
 
 
 def test_templates_of_the_hub_find_what_they_use(renderer):
