@@ -25,16 +25,17 @@ def ema(teacher: PyTree, student: PyTree, momentum: jax.typing.ArrayLike) -> PyT
     return jax.tree.map(lambda t, s: t + (1 - momentum) * (s.astype(t.dtype) - t), teacher, student)
 
 
-def cosine_momentum(base: float, total_steps: int) -> Momentum:
-    """Return step -> 1 - (1 - base) (cos(pi step / total_steps) + 1) / 2: from `base` up to 1.
+def cosine_momentum(base: float, total_steps: int, final: float = 1.0) -> Momentum:
+    """Return step -> final - (final - base) (cos(pi step / total_steps) + 1) / 2.
 
-    Section 3.2 of BYOL, https://arxiv.org/abs/2006.07733.
+    Section 3.2 of BYOL, https://arxiv.org/abs/2006.07733, where final is 1.
     """
     check(base)
+    check(final)
 
     def momentum(step: jax.Array) -> jax.Array:
         progress = jnp.clip(step / jnp.float32(max(1, total_steps)), 0, 1)
-        return 1 - (1 - base) * (jnp.cos(jnp.pi * progress) + 1) / 2
+        return final - (final - base) * (jnp.cos(jnp.pi * progress) + 1) / 2
 
     return momentum
 

@@ -24,9 +24,9 @@ BATCH = {n: x for n, x in crop_network.batch(4).items() if n.startswith("view")}
 
 
 @functools.cache
-def made(key_norm: str = "batch"):
+def made(key_norm: str = "batch", **options):
     objective = moco_v2.make(crop_network.make(), key_norm=key_norm,
-                             **{**moco_v2.TINY, "queue_size": 8})
+                             **{**moco_v2.TINY, "queue_size": 8, **options})
     params, extra = jax.jit(objective.init)(jax.random.key(0), BATCH)
     return objective._replace(loss=jax.jit(objective.loss)), params, extra
 
@@ -73,6 +73,31 @@ def test_keys_are_the_teachers_and_enter_the_queue_after_they_were_compared():
     np.testing.assert_allclose(moved["keys"]["queue"][:4], k, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(moved["keys"]["queue"][4:], extra["keys"]["queue"][4:])
     assert weight == moved["keys"]["next"] == 4
+
+
+def test_both_ways_are_the_mean_of_two_runs_with_a_queue_each():
+    objective, params, extra = made(symmetric=True)
+    one, _, _ = made()
+    total, (weight, moved, metrics) = objective.loss(params, extra, BATCH, jax.random.key(1))
+    halves = []
+    for views, name in ((("view1", "view2"), "keys"), (("view2", "view1"), "keys1")):
+        batch = {"view1": BATCH[views[0]], "view2": BATCH[views[1]]}
+        half, (_, after, _) = one.loss(params, {**extra, "keys": extra[name]}, batch,
+                                       jax.random.key(1))
+        halves.append(float(half))
+        np.testing.assert_allclose(moved[name]["queue"], after["keys"]["queue"], rtol=1e-5)
+    assert float(total) == pytest.approx(sum(halves) / 2, rel=1e-5)
+    assert weight == 4 and 0 <= float(metrics["positive_first"][0]) <= 4
+    assert np.any(extra["keys"]["queue"] != extra["keys1"]["queue"])
+
+
+def test_the_momentum_may_move_along_half_a_cosine():
+    objective, params, extra = made(final_momentum=0.99, total_steps=10)
+    new = jax.tree.map(lambda w: w + 1, params)
+    for step, keeps in ((0, 0.9), (5, 0.945), (10, 0.99)):
+        _, moved = objective.update(new, extra, jnp.int32(step))
+        for t, m in zip(*map(jax.tree.leaves, (extra["teacher"], moved["teacher"])), strict=True):
+            np.testing.assert_allclose(m - t, 1 - keeps, rtol=1e-3)
 
 
 def test_only_the_student_has_a_gradient():
