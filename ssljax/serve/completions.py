@@ -54,8 +54,10 @@ def parse_completion(body: Fields, limits: Limits, tokenizer: Tokenizer, *,
                            f"most {limits.choices} in one request.", param="n")
     prompts = [read_prompt(prompt, tokenizer) for prompt in given]
     settings = read_settings(fields, tokenizer, caller=caller)
-    jobs = [make_job(choice, fields, ids, text, limits)
-            for ids, text in prompts for choice in choices_of(settings, n)]
+    # A seed that is given stands for every prompt: it gives the answer of the prompt alone.
+    step = 0 if "seed" in fields else n
+    jobs = [make_job(choice, fields, ids, text, limits) for at, (ids, text) in enumerate(prompts)
+            for choice in choices_of(settings, n, first=at * step)]
     options = fields.get("stream_options", {})
     return Completion(tuple(jobs), sum(len(ids) for ids, _ in prompts),
                       fields.get("stream", False), options.get("include_usage", False))

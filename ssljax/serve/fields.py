@@ -7,6 +7,7 @@ seconds after which a request that still waits is given up. What is asked and no
 by name: a silently ignored field gives wrong results.
 """
 
+import hashlib
 import json
 import re
 import secrets
@@ -36,7 +37,7 @@ from ssljax.serve.rows import BIASES
 MAX_STOPS = 4
 MAX_TEMPERATURE = 2.0
 MAX_BIAS = 100.0
-SEEDS = 2**32
+SEEDS = 2**32                    # that the sampler tells apart
 TOKEN = re.compile("[0-9]{1,9}")
 
 Fields = Mapping[str, Any]
@@ -98,7 +99,7 @@ def read_settings(fields: Fields, tokenizer: Tokenizer, *, caller: str = "") -> 
         presence=fields.get("presence_penalty", 0.0), bias=bias,
         frequency=fields.get("frequency_penalty", 0.0),
         repetition=fields.get("repetition_penalty", 1.0),
-        seed=fields.get("seed", secrets.randbits(32)))
+        seed=folded(fields["seed"]) if "seed" in fields else secrets.randbits(32))
     wait = fields.get("max_wait")
     return Job((), "", 0, sampling, fields.get("stop", ()), grammar=read_grammar(fields),
                stop_ids=fields.get("stop_token_ids", ()), caller=caller,
@@ -118,9 +119,24 @@ def read_grammar(fields: Fields) -> str | None:
     return grammar_of(fields[asked[0]]) if asked else None
 
 
-def choices_of(job: Job, n: int) -> list[Job]:
-    """Return the jobs of n choices; the first is what the same request without n would give."""
-    seeds = [(job.sampling.seed + choice) % SEEDS for choice in range(n)]
+def folded(seed: int) -> int:
+    """Return what the sampler takes of a seed of 64 bits, as OpenAI has them.
+
+    Those of 32 bits are taken as they are; others are hashed, since cut to 32 bits -1 would be
+    2**32 - 1, and seeds that count up from 2**32 those that count from 0.
+    """
+    if 0 <= seed < SEEDS:
+        return seed
+    digest = hashlib.sha256(seed.to_bytes(8, "big", signed=True)).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def choices_of(job: Job, n: int, *, first: int = 0) -> list[Job]:
+    """Return the jobs of n choices, each by a seed of its own, that of the job + `first` onwards.
+
+    The first of them is what the same request without n would give.
+    """
+    seeds = [(job.sampling.seed + first + choice) % SEEDS for choice in range(n)]
     return [job._replace(sampling=job.sampling._replace(seed=seed)) for seed in seeds]
 
 
@@ -164,7 +180,7 @@ def refuse_constant(name: str) -> None:
 SHARED: Mapping[str, Check] = {
     "model": text, "user": text, "n": integer(1), "stop": some(some_text, MAX_STOPS),
     "stop_token_ids": some(integer(0), BIASES), "ignore_eos": boolean,
-    "seed": integer(0, SEEDS - 1), "temperature": number(0, MAX_TEMPERATURE),
+    "seed": integer(-(2**63), 2**63 - 1), "temperature": number(0, MAX_TEMPERATURE),
     "top_k": integer(0, 2**31 - 1), "top_p": number(0, 1), "min_p": number(0, 1),
     "presence_penalty": number(-2, 2), "frequency_penalty": number(-2, 2),
     "repetition_penalty": number(0.1, 10), "logit_bias": logit_bias,

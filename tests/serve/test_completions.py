@@ -41,8 +41,8 @@ BAD = [
     ({"temperature": "hot"}, "a number from 0 to 2"),
     ({"temperature": True}, "temperature is true"),
     ({"top_p": 1.1}, "from 0 to 1"), ({"top_k": -1}, "from 0 to"), ({"top_k": 2**31}, "2147483647"),
-    ({"n": 0}, "at least 1"), ({"n": 17}, "17 choices"), ({"seed": -1}, "seed is -1"),
-    ({"seed": 2**32}, "4294967295"),
+    ({"n": 0}, "at least 1"), ({"n": 17}, "17 choices"), ({"seed": 1.5}, "seed is 1.5"),
+    ({"seed": 2**63}, "to 9223372036854775807"), ({"seed": -2**63 - 1}, "-9223372036854775808 to"),
     ({"stop": ""}, "not empty"), ({"stop": ["a"] * 5}, "at most 4"), ({"stop": [1]}, "a string"),
     ({"logprobs": 21}, "from 0 to 20"), ({"logprobs": True}, "logprobs is true"),
     ({"stream": 1}, "true or false"), ({"echo": "yes"}, "true or false"),
@@ -98,6 +98,22 @@ def test_prompts_times_n_each_have_their_seed():
     assert [job.prompt for job in asked.jobs[::2]] == [(256, 97), (256, 98, 99), (256, 98)]
     assert [job.sampling.seed for job in asked.jobs] == [2**32 - 1, 0] * 3
     assert asked.prompt_tokens == 7 and asked.jobs[2].text == "bc"
+
+
+def test_prompts_and_choices_of_a_request_without_a_seed_all_draw_by_another():
+    asked = parse({"prompt": ["a", "a", "b"], "n": 2})
+    first = asked.jobs[0].sampling.seed
+    assert [job.sampling.seed for job in asked.jobs] == [(first + i) % 2**32 for i in range(6)]
+
+
+def test_a_seed_may_be_any_of_64_bits_and_those_of_32_are_what_they_were():
+    def seed_of(seed):
+        return parse({"prompt": "a", "seed": seed}).jobs[0].sampling.seed
+
+    wide = [-1, -2**63, 2**63 - 1, 2**32, 2**32 + 1]
+    assert [seed_of(seed) for seed in (0, 7, 2**32 - 1)] == [0, 7, 2**32 - 1]
+    assert [seed_of(seed) for seed in wide] == [seed_of(seed) for seed in wide]
+    assert len({*map(seed_of, wide), 0, 1}) == 7 and all(0 <= seed_of(s) < 2**32 for s in wide)
 
 
 def test_text_that_spells_the_boundary_is_text():
