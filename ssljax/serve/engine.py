@@ -69,7 +69,8 @@ class Engine(NamedTuple):
 def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int, tokens: float = math.inf,
                  share: float = 1.0, reserve: int = 0,
                  waited: Callable[[float], None] = lambda seconds: None,
-                 guessed: Callable[[int, int], None] = lambda guesses, true: None) -> Engine:
+                 guessed: Callable[[int, int], None] = lambda guesses, true: None,
+                 reused: Callable[[int, int], None] = lambda prompt, found: None) -> Engine:
     """Start the thread that serves `device`.
 
     Args:
@@ -82,6 +83,8 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int, tokens: fl
             one at most.
         waited: told how many seconds each request waited for its slot; must not block.
         guessed: told how many tokens were guessed, and how many of them came true; must not block.
+        reused: told how many tokens each prompt has, and how many of them the prefix cache had;
+            must not block.
     """
     rules = Rules(queue, tokens, share, min(reserve, device.layout.slots - 1),
                   device.layout.pages * device.layout.page)
@@ -141,6 +144,7 @@ def start_engine(device: Device, tokenizer: Tokenizer, *, queue: int, tokens: fl
                 plan, (slot, stream) = after, admitted
                 holding[stream] = held
                 waited(now - since.pop(stream, now))
+                reused(len(stream.job.prompt), held.hits * layout.chunk)
                 joined.append((slot, stream, held))
         for stream in late:
             stream.send(Piece(error="All slots were busy for as long as the request would wait. "

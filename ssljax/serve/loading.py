@@ -61,7 +61,7 @@ def load_served(path: Path, name: str = "", version: str = "1", *, slots: int,
         name_of_numbers = device.fingerprint
         engine = start_engine(device, artefact.tokenizer, queue=queue, tokens=queue_tokens,
                               share=share, reserve=reserve, waited=figures.queue_time,
-                              guessed=figures.guessed)
+                              guessed=figures.guessed, reused=figures.reused)
     if encodes(artefact) or engine is None:
         encoding = start_encoding(artefact, rows=rows, adaptive=adaptive, places=places,
                                   share=share, report=lambda filled, of, seconds:

@@ -50,14 +50,17 @@ def tee(asked: Sequence[tuple[Job, Deliver]], call: Call, metrics: ServerMetrics
     tokens, left, begun = [0] * len(asked), len(asked), time.monotonic()
 
     def receiver(index: int, deliver: Deliver) -> Deliver:
-        first = 0.0
+        first = last = 0.0
 
         def receive(piece: Piece) -> None:
-            nonlocal first, left
+            nonlocal first, last, left
             new = piece.tokens - tokens[index]
             if new > 0:
-                if not tokens[index]:
-                    first = time.monotonic()
+                before, last = last, time.monotonic()
+                if tokens[index]:
+                    metrics.between_tokens(last - before)
+                else:
+                    first = last
                     metrics.first_token(first - call.arrival)
                     call.note(first_seconds=first - call.arrival)
                 tokens[index] = piece.tokens

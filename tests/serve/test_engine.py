@@ -147,3 +147,12 @@ def test_nothing_is_compiled_after_warming_up(device, caplog):
         device.decode(device.new_cache(), new_turn(device.new_rows(), device.layout), 1)
     compiled = [r.getMessage() for r in caplog.records if "Compiling jit(call)" in r.getMessage()]
     assert not compiled
+
+
+def test_tokens_that_the_prefix_cache_spares_are_told(device, artefact, ask, gather):
+    told = []
+    engine = start_engine(device, artefact.tokenizer, queue=4, reused=lambda *of: told.append(of))
+    for prompt in ("x" * 40, "x" * 40, "x" * 20, "y" * 40):      # chunks of 16, the start token's
+        gather(engine, [ask(prompt, 2)])
+    engine.close()
+    assert told == [(41, 0), (41, 32), (21, 16), (41, 0)]

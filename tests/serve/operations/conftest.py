@@ -21,11 +21,12 @@ from ssljax.serve.jobs import Piece
 from ssljax.serve.jobs_folder import Jobs, open_jobs
 from ssljax.serve.keys import fixed, keys_of, new_key, no_keys
 from ssljax.serve.opening import open_server
+from ssljax.serve.pages import PageCounts
 from ssljax.serve.scheduler import QueueFullError
 from ssljax.serve.served import Served, Server
 from ssljax.tokenizers import byte
 
-CONTEXT, SLOTS, QUEUE = 400, 8, 4000
+CONTEXT, SLOTS, QUEUE, PAGES = 400, 8, 4000, 12
 
 
 def toy_engine(word: str, step: float, go: Callable[[], bool] = lambda: True) -> Engine:
@@ -88,13 +89,11 @@ def toy_engine(word: str, step: float, go: Callable[[], bool] = lambda: True) ->
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    return Engine(submit, lambda: load_of(len(waiting), len(slots), SLOTS, thread.is_alive()),
-                  close)
+    def load() -> Load:
+        pages = PageCounts(PAGES, used=3 * len(slots), kept=1, asked=0, found=0)
+        return Load(len(waiting), len(slots), SLOTS, thread.is_alive(), pages)
 
-
-def load_of(*figures: Any) -> Load:
-    """Return a load with these figures; a toy has no pages."""
-    return Load(*figures, *(None for _ in Load._fields[len(figures):]))
+    return Engine(submit, load, close)
 
 
 def toy_served(path: Path, name: str, version: str,

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 import time
 from contextlib import closing
 
@@ -9,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssljax.core.errors import ServeError
+from ssljax.serve.batching import Figures
 from ssljax.serve.log import LogOptions, make_log
+from ssljax.serve.metrics import make_metrics
 from ssljax.serve.server import make_server
 
 FIELDS = {"model": "toy", "prompt": "hi", "max_tokens": 4, "seed": 3}
@@ -80,6 +83,7 @@ def test_figures_by_model_and_version_and_under_vllms_names(running):
         for ours, alias, count in (
                 ("time_to_first_token_seconds", "time_to_first_token_seconds", 2),
                 ("time_per_output_token_seconds", "request_time_per_output_token_seconds", 2),
+                ("inter_token_latency_seconds", "inter_token_latency_seconds", 6),
                 ("request_seconds", "e2e_request_latency_seconds", 2)):
             assert float(found[f"ssljax_{ours}_count{{{two}}}"]) == count
             assert float(found[f"vllm:{alias}_count{{{theirs}}}"]) == count
@@ -89,6 +93,40 @@ def test_figures_by_model_and_version_and_under_vllms_names(running):
             assert float(found[f"vllm:{alias}{{{theirs}}}"]) == value
         success = 'finished_reason="length",model_name="toy",version="2"'
         assert float(found[f"vllm:request_success_total{{{success}}}"]) == 2
+
+
+def test_use_of_the_cache_is_that_of_its_pages_not_of_the_slots(running):
+    with running({"toy": "slow"}) as server:
+        call = threading.Thread(target=ask, args=(server.port, FIELDS | {"max_tokens": 40}))
+        call.start()
+        while not server.state.models.served()[0].engine.load().busy:
+            time.sleep(0.005)
+        found = figures(server.port)
+        call.join(20)
+    ours, theirs = 'model="toy",version="1"', 'model_name="toy",version="1"'
+    assert float(found[f"ssljax_slot_use{{{ours}}}"]) == 1 / 8
+    assert float(found[f"vllm:kv_cache_usage_perc{{{theirs}}}"]) == 3 / 12
+    for name, value in (("pages", 12), ("pages_used", 3), ("pages_kept", 1)):
+        assert float(found[f"ssljax_cache_{name}{{{ours}}}"]) == value
+
+
+def test_hits_of_the_prefix_cache_are_counted_in_tokens_under_both_names():
+    metrics = make_metrics()
+    for prompt, found in ((41, 32), (21, 0)):
+        metrics.of("toy", "1").reused(prompt, found)
+    text = metrics.render().decode()
+    for name, labels in (("ssljax_", 'model="toy"'), ("vllm:", 'model_name="toy"')):
+        assert f'{name}prefix_cache_queries_total{{{labels},version="1"}} 62.0' in text
+        assert f'{name}prefix_cache_hits_total{{{labels},version="1"}} 32.0' in text
+
+
+def test_what_has_no_cache_has_no_figures_of_one():
+    metrics = make_metrics()
+    metrics.watch("eyes", "1", lambda: Figures(0, 0, 1, True))
+    assert b'ssljax_slots{model="eyes",version="1"} 1.0' in metrics.render()
+    assert b"ssljax_cache_use{" not in metrics.render()
+    metrics.forget("eyes", "1")
+    assert b"eyes" not in metrics.render()
 
 
 def test_certificate_and_key_must_be_there_and_belong_together(tmp_path):
