@@ -30,6 +30,7 @@ from ssljax.core.types import (
 )
 from ssljax.evals.features import extractor
 from ssljax.evals.generated import drawer
+from ssljax.evals.readable import each_readable
 
 BLOCKS = 10         # of the jackknife
 
@@ -110,8 +111,8 @@ def make(objective: Objective, *, pretext: Pretext, source: Source, encoder_run:
         extract = extractor(encoder.model, batch_size)
 
         def features(records: list[Record]) -> np.ndarray:
-            pixels = np.stack([np.asarray(encoder.plain(r)["image"]) for r in records])
-            return extract(encoder.params, encoder.stats, pixels)
+            pixels = each_readable(source, records, lambda r: np.asarray(encoder.plain(r)["image"]))
+            return extract(encoder.params, encoder.stats, np.stack(pixels))
 
         return features
 
@@ -119,7 +120,8 @@ def make(objective: Objective, *, pretext: Pretext, source: Source, encoder_run:
     def real() -> tuple[np.ndarray, np.ndarray]:
         chosen = np.random.default_rng(0).permutation(len(source))[:2 * images]
         features = encode()(source.read(chosen))
-        return features[:images], features[images:]
+        half = len(features) // 2
+        return features[:half], features[half:]
 
     @functools.cache
     def references(shape: tuple[int, ...]) -> Judgement:

@@ -6,19 +6,18 @@ pixels are strong, and published methods are known to lose to them.
 """
 
 import itertools
-from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
 from ssljax.core import sharding
-from ssljax.core.errors import DataError, UnreadableRecordError
+from ssljax.core.errors import DataError
 from ssljax.core.source import Record, Source, windows
 from ssljax.core.types import Example, Model, Params, PyTree
+from ssljax.evals.readable import each_readable
 from ssljax.train.layout import partition
 
 # Batches after which running statistics have forgotten their start: 0.9 ** 64 is a thousandth.
@@ -40,35 +39,24 @@ def read(source: Source, plain: Callable[[Record], Example]) -> Labelled:
     Raises:
         DataError: there is no record, or no label.
     """
-    rows, unread = [], Counter[str]()
-    for record in itertools.chain.from_iterable(windows(source)):
-        try:
-            rows.append(labelled(record, plain))
-        except UnreadableRecordError as err:
-            unread[err.reason] += 1
-        except KeyError as err:
-            raise DataError(f"The source {dict(source.fingerprint())} has no {err.args[0]} in its "
-                            "records; this judgement needs image and label.") from err
-    if unread:
-        logging.warning("%d of %d records cannot be read and are left out: %s.", unread.total(),
-                        len(source), dict(unread))
-    if not rows:
-        raise DataError(f"The source {dict(source.fingerprint())} has no record that can be read; "
-                        "this judgement needs some, with image and label.")
+    try:
+        rows = each_readable(source, itertools.chain.from_iterable(windows(source)),
+                             lambda record: labelled(record, plain))
+    except KeyError as err:
+        raise DataError(f"The source {dict(source.fingerprint())} has no {err.args[0]} in its "
+                        "records; this judgement needs image and label.") from err
     images, labels, ids = zip(*rows, strict=True)
     return Labelled(np.stack(images), np.array(labels, np.int64), np.stack(ids))
 
 
-def labelled(record: Record | UnreadableRecordError, plain: Callable[[Record], Example],
+def labelled(record: Record, plain: Callable[[Record], Example],
              ) -> tuple[np.ndarray, int, np.ndarray]:
     """Return image, label and id of a record.
 
     Raises:
-        UnreadableRecordError: it cannot be read or decoded.
+        UnreadableRecordError: it cannot be decoded.
         KeyError: it has no image or label.
     """
-    if isinstance(record, UnreadableRecordError):
-        raise record
     return plain(record)["image"], record["label"], record["id"]
 
 

@@ -118,18 +118,16 @@ def make(objective: Objective, *, model: Model, plain: Callable[[Record], Exampl
     extract = extractor(model, batch_size)
 
     @functools.cache
-    def probes() -> Probes:
-        return read_probes(source, images, plain=plain, example=example)
+    def probes(count: int) -> Probes:
+        return read_probes(source, count, plain=plain, example=example)
 
     @functools.cache
     def grouped() -> Viewed:
-        few = Probes(probes().plain[:groups],
-                     {name: x[:groups] for name, x in probes().examples.items()})
-        return view_extractor(model, views, few, batch_size=batch_size)
+        return view_extractor(model, views, probes(groups), batch_size=batch_size)
 
     def run(params: Params, extra: PyTree) -> Judgement:
         weights = objective.encoder(params, extra)
-        z = extract(*weights, probes().plain)
+        z = extract(*weights, probes(images).plain)
         spread = deviations(z)
         found = {"rank_me": rank_me(z), "alpha_req": alpha_req(z),
                  "std_min": float(spread.min()), "std_median": float(np.median(spread))}

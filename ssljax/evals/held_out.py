@@ -19,6 +19,7 @@ from ssljax.core.rng import host_generator
 from ssljax.core.source import Record, Source
 from ssljax.core.types import Batch, Evaluator, Example, Judgement, Key, Objective, Params, PyTree
 from ssljax.evals import bootstrap
+from ssljax.evals.readable import each_readable
 from ssljax.train.state import with_views
 
 SEED = 0            # of host crops, of views and of what the loss draws
@@ -41,16 +42,20 @@ def make(objective: Objective, *, example: Callable[[Record, np.random.Generator
     Raises:
         DataError: there is not one batch of records.
     """
-    count = (min(records or len(source), len(source)) // batch_size) * batch_size
-    if not count:
+    count = min(records or len(source), len(source))
+    if count < batch_size:
         raise DataError(f"held_out needs a batch of {batch_size} records; the source has "
                         f"{len(source)} and {records or 'all'} are asked for. Use a smaller "
                         "batch_size.")
 
     @functools.cache
     def batches() -> list[dict[str, np.ndarray]]:
-        return [batch_of(source, example, np.arange(start, start + batch_size))
-                for start in range(0, count, batch_size)]
+        rows = each_readable(source, source.read(np.arange(count)), first_epoch, least=batch_size)
+        return [stacked(rows[start:start + batch_size])
+                for start in range(0, len(rows) - batch_size + 1, batch_size)]
+
+    def first_epoch(record: Record) -> Example:
+        return example(record, host_generator(SEED, "held_out", 0, record["id"]))
 
     @jax.jit
     def metrics(params: Params, extra: PyTree, batch: Batch) -> dict[str, tuple]:
@@ -70,10 +75,7 @@ def make(objective: Objective, *, example: Callable[[Record, np.random.Generator
     return Evaluator(every, run)
 
 
-def batch_of(source: Source, example: Callable[[Record, np.random.Generator], Example],
-             indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the examples of some records as the train step reads them, in their first epoch."""
-    rows = [example(record, host_generator(SEED, "held_out", 0, record["id"]))
-            for record in source.read(indices)]
+def stacked(rows: list[Example]) -> dict[str, np.ndarray]:
+    """Return examples as the train step reads them, in their first epoch."""
     batch = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     return {**batch, "epoch": np.zeros(len(rows), np.int32)}

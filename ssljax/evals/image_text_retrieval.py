@@ -19,6 +19,7 @@ from ssljax.core.tokenizer import Tokenizer
 from ssljax.core.types import Evaluator, Example, Judgement, Model, Objective, Params, PyTree
 from ssljax.evals import bootstrap
 from ssljax.evals.pairs import embedder
+from ssljax.evals.readable import each_readable
 
 RECALLS = (1, 5, 10)
 
@@ -65,12 +66,16 @@ def make(objective: Objective, *, model: Model, text_model: Model,
     @functools.cache
     def data() -> tuple[np.ndarray, list[str], np.ndarray]:
         records = source.read(np.arange(min(pairs, len(source))))
-        if not records or not records[0].get("text"):
+        images, texts = zip(*each_readable(
+            source, records, lambda r: (plain(r)["image"], first_text(r)), least=2), strict=True)
+        captions = np.unique(texts, return_inverse=True)[1]
+        return np.stack(images), list(texts), captions
+
+    def first_text(record: Record) -> str:
+        if not record.get("text"):
             raise DataError(f"The source {dict(source.fingerprint())} has no text in its records; "
                             "this judgement needs records with image and text.")
-        texts = [r["text"] if isinstance(r["text"], str) else r["text"][0] for r in records]
-        captions = np.unique(texts, return_inverse=True)[1]
-        return np.stack([plain(record)["image"] for record in records]), texts, captions
+        return record["text"] if isinstance(record["text"], str) else record["text"][0]
 
     def score(params: Params, stats: PyTree) -> Judgement:
         images, texts, captions = data()

@@ -36,6 +36,7 @@ from ssljax.core.types import (
 )
 from ssljax.evals import bootstrap
 from ssljax.evals.features import rows_on
+from ssljax.evals.readable import each_readable
 from ssljax.train.state import with_views
 
 # Powers of one over the distance, and what targets that are no pixels are multiplied by: a guess
@@ -157,9 +158,10 @@ def make(objective: Objective, *, model: Model, plain: Callable[[Record], Exampl
     @functools.cache
     def data() -> dict[str, np.ndarray]:
         count = min(images or len(test_source), len(test_source))
-        records = test_source.read(np.arange(count))
-        return {"image": np.stack([plain(r)["image"] for r in records]),
-                "id": np.stack([r["id"] for r in records]), "epoch": np.zeros(count, np.int32)}
+        pixels, ids = zip(*each_readable(test_source, test_source.read(np.arange(count)),
+                                         lambda r: (plain(r)["image"], r["id"])), strict=True)
+        return {"image": np.stack(pixels), "id": np.stack(ids),
+                "epoch": np.zeros(len(ids), np.int32)}
 
     predict, targets = programs(reconstruct, views)
 

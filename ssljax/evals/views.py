@@ -1,5 +1,6 @@
 """Fixed images and fixed random views of them, for judgements that need no label."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -8,43 +9,56 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.core import sharding
-from ssljax.core.errors import DataError
+from ssljax.core.rng import host_generator
 from ssljax.core.source import Record, Source
 from ssljax.core.types import Batch, Example, Key, Model, Params, PyTree
 from ssljax.evals.features import rows_on
+from ssljax.evals.readable import each_readable
 from ssljax.train.state import with_views
 
 SEED = 0                # of the choice of images, of what is drawn on the host, and of the views
 Viewed = Callable[[Params, PyTree, int], np.ndarray]
 
 
+Examples = Mapping[str, np.ndarray]
+
+
 class Probes(NamedTuple):
     """Images in memory.
 
-    plain:    float32 [n, H, W, C] after the deterministic transform
-    examples: name -> [n, ...], what the pretext's device part reads
+    plain: float32 [n, H, W, C] after the deterministic transform
+    drawn: number of a draw -> name -> [n, ...], what the pretext's device part reads: one draw
+           after the other has other random crops where the host makes them
     """
 
     plain: np.ndarray
-    examples: Mapping[str, np.ndarray]
+    drawn: Callable[[int], Examples]
 
 
 def read_probes(source: Source, images: int, *, plain: Callable[[Record], Example],
                 example: Callable[[Record, np.random.Generator], Example]) -> Probes:
     """Return `images` records of a source, or all where it has fewer; always the same choice.
 
+    What cannot be read is left out.
+
     Raises:
-        DataError: there are fewer than two.
+        DataError: fewer than two can be read.
     """
-    if len(source) < 2:
-        raise DataError(f"The source {dict(source.fingerprint())} has {len(source)} images; "
-                        "judging needs at least two.")
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(source))[:images])
-    records = source.read(chosen)
-    examples = [example(r, np.random.default_rng([SEED, int(i)]))
-                for r, i in zip(records, chosen, strict=True)]
-    return Probes(np.stack([plain(record)["image"] for record in records]),
-                  {name: np.stack([e[name] for e in examples]) for name in examples[0]})
+    records, shown = zip(*each_readable(
+        source, source.read(chosen), lambda record: (record, plain(record)["image"]), least=2),
+        strict=True)
+
+    @functools.cache
+    def drawn(draw: int) -> Examples:
+        examples = [example(record, host_generator(SEED, "probes", draw, record["id"]))
+                    for record in records]
+        made = {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+        # Where the host draws nothing, all draws are one in memory.
+        same = draw and all(np.array_equal(x, drawn(0)[name]) for name, x in made.items())
+        return drawn(0) if same else made
+
+    return Probes(np.stack(shown), drawn)
 
 
 def whole_views(views: Callable[[Key, Example], Example], key: Key, batch: Batch,
@@ -76,14 +90,16 @@ def view_extractor(model: Model, views: Callable[[Key, Example], Example], probe
                    for image in images]
         return [sharding.shard(x.astype(jnp.float32), None, None) for x in outputs]
 
-    def of_batch(params: Params, stats: PyTree, batch: Batch, wanted: int) -> np.ndarray:
+    def of_batch(params: Params, stats: PyTree, index: np.ndarray, wanted: int) -> np.ndarray:
         made: list[np.ndarray] = []
         for draw in range(wanted):
-            made += map(np.asarray, pooled(params, stats, batch, jnp.int32(draw)))
+            batch = {name: x[index] for name, x in probes.drawn(draw).items()}
+            placed = sharding.place_whole(sharding.mesh_of(params), batch)
+            made += map(np.asarray, pooled(params, stats, placed, jnp.int32(draw)))
             if not made or len(made) >= wanted:
                 break
         return (np.stack(made[:wanted], axis=1) if made else
-                np.zeros((len(batch["id"]), 0, 0), np.float32))
+                np.zeros((len(index), 0, 0), np.float32))
 
     def extract(params: Params, stats: PyTree, wanted: int) -> np.ndarray:
         mesh = sharding.mesh_of(params)
@@ -92,8 +108,7 @@ def view_extractor(model: Model, views: Callable[[Key, Example], Example], probe
             for start in range(0, count, rows):
                 # Filled up with the first images again; their features are dropped.
                 index = np.arange(start, start + rows) % count
-                batch = {name: x[index] for name, x in probes.examples.items()}
-                batches.append(of_batch(params, stats, sharding.place_whole(mesh, batch), wanted))
+                batches.append(of_batch(params, stats, index, wanted))
         return np.concatenate(batches)[:count]
 
     return extract

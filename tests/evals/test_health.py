@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.core.errors import ConfigError
+from ssljax.core.errors import ConfigError, DataError, UnreadableRecordError
 from ssljax.evals import health, retrieval
 from ssljax.evals.views import read_probes, view_extractor
 from ssljax.models import vit
 from ssljax.objectives import simclr
-from ssljax.pretext import rotations, two_views
+from ssljax.pretext import masked_patches, rotations, two_views
 from ssljax.sources import digits
 
 RNG = np.random.default_rng(0)
@@ -109,6 +109,33 @@ def test_probes_and_their_views_are_always_the_same_ones():
     assert np.abs(z[:, 0] - z[:, 2]).max() > 1e-3               # views, not one image thrice
     assert len(read_probes(SOURCE, 10**6, plain=PRETEXT.plain,
                            example=PRETEXT.example).plain) == len(SOURCE)
+
+
+def test_every_draw_has_crops_of_its_own_where_the_host_crops():
+    """Views that were one image several times would have no spread within a group."""
+    pretext = masked_patches.make(**{**masked_patches.TINY, "host_crop": "random", "min_area": 0.1,
+                                     "flip_probability": 0.0})
+    probes = read_probes(SOURCE, 20, plain=pretext.plain, example=pretext.example)
+    first, second = (probes.drawn(draw)["image"].astype(float) for draw in (0, 1))
+    assert np.mean(np.abs(first - second).max((1, 2, 3)) > 10) > 0.8
+    np.testing.assert_array_equal(probes.drawn(1)["image"], second)
+    z = view_extractor(MODEL, pretext.views, probes, batch_size=16)(
+        *OBJECTIVE.encoder(*params()), 4)
+    assert z.shape == (20, 4, 16) and np.median(np.std(z, axis=1)) > 1e-3
+    still = read_probes(SOURCE, 20, plain=PRETEXT.plain, example=PRETEXT.example)
+    assert still.drawn(3) is still.drawn(0)                     # nothing is drawn on the host
+
+
+def test_probes_that_cannot_be_read_are_left_out():
+    class Damaged(digits.Digits):
+        def read(self, indices):
+            return [UnreadableRecordError("cut short", "truncated") if i % 3 else record
+                    for i, record in zip(indices, super().read(indices), strict=True)]
+
+    probes = read_probes(Damaged("test"), 40, plain=PRETEXT.plain, example=PRETEXT.example)
+    assert 4 < len(probes.plain) == len(probes.drawn(0)["image"]) < 25
+    with pytest.raises(DataError, match="needs 2"):
+        read_probes(Damaged("test"), 1, plain=PRETEXT.plain, example=PRETEXT.example)
 
 
 def test_the_evaluator_returns_every_figure_and_knows_a_collapse():
