@@ -1,5 +1,7 @@
 """How a shadow's answers are compared: by the tokens that were drawn."""
 
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -67,6 +69,46 @@ def test_answers_of_nothing_agree():
     shadow.copy([JOB], [[5]], 0.1)
     assert shadow.report()["identical_share"] == 1 == shadow.report()["token_agreement"]
     assert common_prefix([], []) == 0 and common_prefix([1, 2], [1, 2, 3]) == 2
+
+
+def test_who_hands_over_does_not_wait_for_a_grammar_to_be_compiled():
+    compiled, answering = threading.Event(), engine_of([5], *[[6]] * 99)
+
+    def submit(jobs):
+        assert threading.current_thread() is not threading.main_thread() and compiled.wait(10)
+        answering.submit(jobs)
+
+    shadow = make_shadow(answering._replace(submit=submit))
+    for _ in range(3):                                           # the first is being compiled
+        shadow.copy([JOB._replace(grammar="{}")], [[5]], 0.1)
+    assert (shadow.report()["dropped"], shadow.report()["copied"]) == (2, 0)
+    compiled.set()
+    wait_for(lambda: shadow.report()["copied"] == 1)
+    assert shadow.report()["identical"] == 1
+
+    def another():
+        shadow.copy([JOB._replace(grammar="{}")], [[5]], 0.1)
+        return shadow.report()["compared"] > 1
+
+    wait_for(another)
+
+
+@pytest.mark.parametrize("grammar", [None, "{}"])
+def test_what_the_shadow_cannot_follow_has_failed(grammar):
+    def submit(jobs):
+        raise RequestError("The grammar cannot be followed.")
+
+    shadow = make_shadow(engine_of()._replace(submit=submit))
+    shadow.copy([JOB._replace(grammar=grammar)], [[5]], 0.1)
+    wait_for(lambda: shadow.report()["failed"] == 1)
+    assert (shadow.report()["copied"], shadow.report()["dropped"]) == (0, 0)
+
+
+def wait_for(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def test_only_versions_of_the_same_tokens_are_compared():
