@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ml_collections.ConfigDict:
     c.objective = dict(name="dinov2", momentum=crops.momentum(c), centring="sinkhorn",
                        **crops.heads(arg, 65_536))
     if arg == "imagenet":
-        c.model.update(variant="L/16", drop_path=0.3, layer_scale=1e-5)
+        c.model.update(variant="L/16", drop_path=0.3, drop_path_uniform=True, layer_scale=1e-5)
         c.pretext.update(min_area=0.32, local_max_area=0.32)
         c.objective.update(momentum=0.992, centring="centre")
         # Lower blocks move slower by a tenth each, the projection of patches by four fifths more.

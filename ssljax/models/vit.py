@@ -156,8 +156,8 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
          registers: int = 0, mask_token: bool = False,
          positions: Literal["sincos", "rope", "learned"] = "sincos", causal: bool = False,
          attention_bias: bool = False, norm_epsilon: float = 1e-6,
-         layer_scale: float = 0.0, drop_path: float = 0.0, collect: int = 0,
-         freeze_patch: bool = False, attention: Attention = "auto",
+         layer_scale: float = 0.0, drop_path: float = 0.0, drop_path_uniform: bool = False,
+         collect: int = 0, freeze_patch: bool = False, attention: Attention = "auto",
          layers: Layers = "auto", remat: Remat = "none", matmul: Matmul = "full",
          pipeline_microbatches: int = 0, pipeline_repeats: int = 1) -> Model:
     """Return the vision transformer, by variant such as "S/16" or by its dimensions.
@@ -184,7 +184,9 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
         attention_bias: whether attention's four products have biases, as released ViTs do.
         norm_epsilon: what norms add to the variance.
         layer_scale: where the learned scale of every branch starts; 0 has none.
-        drop_path: rate of stochastic depth of the last block, in training.
+        drop_path: rate of stochastic depth of the last block, in training; it grows to it from 0
+            at the first.
+        drop_path_uniform: whether all blocks have this rate, as DINOv2's do.
         collect: of how many last blocks to return `layers`.
         freeze_patch: keep the random projection of patches (MoCo v3); it gets no gradient. So that
             weight decay leaves it too, freeze it: optim.groups.stem = {match: ".*[wb]_patch",
@@ -208,7 +210,8 @@ def make(*, image_size: int, channels: int = 3, variant: str = "", width: int = 
               positions, {
         "depth": depth, "num_heads": num_heads, "mlp_dim": mlp_dim or hidden_units(width, mlp),
         "norm": "layer", "mlp": mlp, "rope_base": ROPE_BASE if positions == "rope" else None,
-        "causal": causal, "layer_scale": layer_scale, "drop_path": drop_path, "collect": collect,
+        "causal": causal, "layer_scale": layer_scale, "drop_path": drop_path,
+        "drop_path_uniform": drop_path_uniform, "collect": collect,
         "attention": attention, "layers": layers, "remat": remat, "matmul": matmul,
         "pipeline_microbatches": pipeline_microbatches, "pipeline_repeats": pipeline_repeats,
         "attention_bias": attention_bias, "norm_epsilon": norm_epsilon})

@@ -116,7 +116,8 @@ class Transformer(nn.Module):
     On a mesh with more than one stage the blocks are a pipeline of `pipeline_microbatches`
     (0: as many as stages) in `pipeline_repeats` rounds.
     `drop_path` is the rate of stochastic depth of the last block; earlier ones' grow linearly to it
-    from 0. It needs a key, without which nothing is dropped.
+    from 0, or are the same with `drop_path_uniform`. It needs a key, without which nothing is
+    dropped.
     """
 
     depth: int
@@ -137,6 +138,7 @@ class Transformer(nn.Module):
     pipeline_repeats: int = 1
     layer_scale: float = 0.0
     drop_path: float = 0.0
+    drop_path_uniform: bool = False
     collect: int = 0
     attention_bias: bool = False
     norm_epsilon: float = 1e-6
@@ -179,7 +181,8 @@ class Transformer(nn.Module):
         """Return the rate [depth] and key of every block; None where nothing is dropped."""
         if not self.drop_path or key is None:
             return None
-        rates = jnp.linspace(0, self.drop_path, self.depth, dtype=jnp.float32)
+        first = self.drop_path if self.drop_path_uniform else 0
+        rates = jnp.linspace(first, self.drop_path, self.depth, dtype=jnp.float32)
         return Drop(rates, jax.random.split(key, self.depth))
 
     def run(self, block: Block, weights: Any, x: jax.Array, rows: Rows, cache: Cache | None,

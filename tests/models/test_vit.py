@@ -254,6 +254,13 @@ def test_paths_drop_whole_rows_and_only_of_later_blocks(layers):
     assert not np.array_equal(train(model, params, rows, seed=1), seen)
 
 
+def test_a_uniform_rate_drops_the_first_block_too():
+    model, params = built(drop_path=0.5, drop_path_uniform=True)
+    seen = np.asarray(train(model, params, np.repeat(IMAGES[:1], 256, axis=0)))
+    kinds = np.unique(seen.round(4).reshape(256, -1), axis=0)
+    assert len(kinds) == 16                      # two branches of two blocks, each kept or not
+
+
 def test_paths_are_dropped_without_bias():
     """At so small a scale that blocks add up, the mean over draws is the network without drops."""
     model, params = built(drop_path=0.5, layer_scale=1e-3)
