@@ -63,6 +63,20 @@ def test_features_worse_than_pixels_are_marked_where_no_bar_asks():
         "met; **below raw pixels**: -2.0 points")
 
 
+def test_neighbours_worse_than_those_of_an_untrained_network_are_marked():
+    assert verdicts.verdict(verdicts.Gate("other", (0,)), [row(0, .40, knn=.28)]) == (
+        "met; **k-NN below untrained**: -2.0 points")
+
+
+def test_a_row_of_another_recipe_than_todays_is_marked_and_measured_again():
+    now = {"method": "simclr", "seed": 0, "recipe": vision.recipe_now("simclr"),
+           "cpu_minutes": 5.0, "judgements": row(0, .5)["judgements"]}
+    assert "old recipe" not in vision.page_of([now])
+    assert "**old recipe**" in vision.page_of([now | {"recipe": "of last week"}])
+    missing = vision.left(["simclr"], [now, now | {"seed": 1, "recipe": "of last week"}])
+    assert missing == [vision.Run("simclr", 1), vision.Run("simclr", 2)]
+
+
 def test_what_was_not_judged_is_never_met():
     gate = verdicts.Gate("rotation", (0,))
     assert "not judged" in verdicts.verdict(gate, [row(0, .6)])

@@ -91,14 +91,19 @@ def verdict(gate: Gate, rows: list[Row]) -> str:
     left = len(gate.seeds) - len(rows)
     waiting = f" ({left} seeds to come)" if left > 0 else ""
     remarks = [REMARKS[gate.family]] if gate.family in REMARKS else []
-    return "; ".join([*(missed or ["met"]), *remarks, *behind_pixels(rows)]) + waiting
+    if any(row.get("old") for row in rows):
+        remarks.append("**old recipe**: not the one that the repository has now")
+    return "; ".join([*(missed or ["met"]), *remarks, *behind(rows)]) + waiting
 
 
-def behind_pixels(rows: list[Row]) -> list[str]:
-    """Say so where raw pixels are the better features, whatever a family's bars ask for."""
-    gains = [value_of(row, "linear") - value_of(row, "linear_raw_pixels") for row in rows]
-    points = 100 * statistics.mean(gains)
-    return [f"**below raw pixels**: {points:+.1f} points"] if points < 0 else []
+def behind(rows: list[Row]) -> list[str]:
+    """Say what no learning does better, whatever a family's bars ask for."""
+    said = []
+    for words, name, over in (("below raw pixels", "linear", "linear_raw_pixels"),
+                              ("k-NN below untrained", "knn", "knn_random_init")):
+        points = 100 * statistics.mean(value_of(row, name) - value_of(row, over) for row in rows)
+        said += [f"**{words}**: {points:+.1f} points"] if points < 0 else []
+    return said
 
 
 def spread(rows: list[Row], name: str) -> str:

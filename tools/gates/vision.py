@@ -5,13 +5,15 @@
 
 DIR holds cifar10_train.zip and cifar10_test.zip (one folder a class). Each run is `ssljax pretrain`
 of experiments/vision/METHOD.py:cpu and `ssljax evaluate` of its last checkpoint, as a user would;
-with --jobs 2 two runs have a core each. A run that was interrupted continues. What is found is
-written after every run to docs/gates/vision.json, and as a table into docs/results.md. Beside every
-accuracy stand two controls that cost no training: raw pixels and the same network untrained.
+with --jobs 2 two runs have a core each. A run that was interrupted continues; one whose recipe has
+changed since is measured again. What is found is written after every run to
+docs/gates/vision.json, and as a table into docs/results.md. Beside every accuracy stand two
+controls that cost no training: raw pixels and the same network untrained.
 """
 
 import argparse
 import concurrent.futures
+import functools
 import hashlib
 import json
 import os
@@ -27,6 +29,8 @@ from typing import Any, NamedTuple
 
 from page import ROOT, write_between
 from verdicts import Gate, table
+
+from ssljax.runs.config import load_config, to_plain, with_defaults
 
 FOUND = ROOT / "docs/gates/vision.json"
 THREE, ONE = (0, 1, 2), (0,)
@@ -111,6 +115,13 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
+@functools.cache
+def recipe_now(method: str) -> str:
+    """Return the hash of a method's recipe as this checkout has it."""
+    config = load_config(str(ROOT / f"experiments/vision/{method}.py:cpu"))
+    return recipe_hash(with_defaults(to_plain(config)))
+
+
 def commit() -> str:
     """Return the commit that is checked out, with + where files differ from it."""
     said = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT,
@@ -123,6 +134,12 @@ def rows() -> list[dict[str, Any]]:
     return json.loads(FOUND.read_text())["rows"] if FOUND.exists() else []
 
 
+def page_of(found: list[dict[str, Any]]) -> str:
+    """Return the table, in which rows of another recipe than today's are marked."""
+    return table(GATES, [{**row, "old": row["recipe"] != recipe_now(row["method"])}
+                         for row in found])
+
+
 def add(row: Mapping[str, Any]) -> None:
     """Put a row among those found, in place of an older one of the same run; write the table."""
     with _writing:
@@ -132,7 +149,7 @@ def add(row: Mapping[str, Any]) -> None:
         FOUND.parent.mkdir(parents=True, exist_ok=True)
         FOUND.write_text(json.dumps({"benchmark": "gates/vision", "machine": machine(),
                                      "rows": kept}, indent=1) + "\n")
-        write_between("vision gates", table(GATES, kept))
+        write_between("vision gates", page_of(kept))
 
 
 def machine() -> str:
@@ -168,6 +185,16 @@ def work(todo: list[Run], jobs: int, data: pathlib.Path, home: pathlib.Path) -> 
     return failures
 
 
+def left(asked: list[str], found: list[dict[str, Any]]) -> list[Run]:
+    """Return the runs of these methods that no row of today's recipe has.
+
+    First seeds of all methods first: what is broken shows early.
+    """
+    have = {(r["method"], r["seed"]) for r in found if r["recipe"] == recipe_now(r["method"])}
+    return [Run(name, seed) for seed in THREE for name in asked
+            if seed in GATES[name].seeds and (name, seed) not in have]
+
+
 def main() -> None:
     """Run what is missing, or only print the table."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
@@ -181,20 +208,17 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write and print the table")
     args = parser.parse_args()
     if args.table:
-        write_between("vision gates", table(GATES, rows()))
-        print(table(GATES, rows()))
+        write_between("vision gates", page_of(rows()))
+        print(page_of(rows()))
         return
     if not (args.data / "cifar10_train.zip").exists():
         sys.exit(f"No cifar10_train.zip in {args.data}: give its folder with --data DIR.")
     asked = args.only.split(",") if args.only else list(GATES)
     if unknown := [name for name in asked if name not in GATES]:
         sys.exit(f"No gate {unknown[0]!r}; known are {', '.join(GATES)}.")
-    have = set() if args.again else {(r["method"], r["seed"]) for r in rows()}
-    # First seeds of all methods first: what is broken shows early.
-    todo = [Run(name, seed) for seed in THREE for name in asked
-            if seed in GATES[name].seeds and (name, seed) not in have]
+    todo = left(asked, [] if args.again else rows())
     failures = work(todo, args.jobs, args.data.resolve(), args.home)
-    print(table(GATES, rows()))
+    print(page_of(rows()))
     print(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime / 60:.0f} CPU-minutes")
     sys.exit("\n".join(failures) or None)
 
