@@ -9,6 +9,7 @@ seeds come from the batch, so a server that was killed goes on to the same bytes
 import asyncio
 import contextlib
 import json
+import math
 import queue
 import shutil
 import threading
@@ -32,7 +33,7 @@ from ssljax.serve.batch_lines import (
 )
 from ssljax.serve.caller import Caller
 from ssljax.serve.engine import StoppedError
-from ssljax.serve.inside import Ask, ask
+from ssljax.serve.inside import PATIENCE, Ask, ask
 from ssljax.serve.jobs_folder import Jobs, JobsFolder, Json
 from ssljax.serve.parts import in_parts, workplace
 from ssljax.serve.served import Served
@@ -178,12 +179,14 @@ async def answer_all(app: ASGIApp, asks: Sequence[tuple[Ask, str]],
         has_room: a request starts when it says so; None for all that the queue takes, at once.
     """
     turn, places = asyncio.Lock(), asyncio.Semaphore(AT_ONCE)
+    patience = PATIENCE if has_room else math.inf        # a job of its own holds up nobody else
 
     async def one(request: Ask, custom_id: str) -> Json:
         async with places:
             if has_room is not None:
                 await wait_for_room(turn, has_room, request)
-            return answer_line(request.name, custom_id, *await ask(app, request))
+            return answer_line(request.name, custom_id,
+                               *await ask(app, request, patience=patience))
 
     return list(await asyncio.gather(*(one(*each) for each in asks)))
 

@@ -114,11 +114,13 @@ async def run_parts(batching: Batching, parts: Sequence[Part], *, caller: str,
     """Return the answers of all parts; nothing of theirs stays queued however it ends.
 
     Raises:
-        RequestError: too many (413); no room (429, 503); stopped, late, or the device failed (503).
+        RequestError: too many (413); no room (429, 503); stopped or late (503); the device failed
+            (500).
     """
-    if len(parts) > batching.limit:
+    most = int(batching.limit * batching.share)
+    if len(parts) > most:
         raise RequestError(f"The inputs make {len(parts)} rows, windows of long texts counted; at "
-                           f"most {batching.limit} in one request.", status=413, param="input")
+                           f"most {most} in one request.", status=413, param="input")
     put, take = make_mailbox()
 
     def deliver(at: int, answer: Any) -> None:
@@ -155,5 +157,6 @@ def refused(err: Exception) -> RequestError:
     """Return what a client is told of a row that has no answer."""
     if isinstance(err, LateError | StoppedError):
         return RequestError(str(err), status=503, code="overloaded", retry_after=1.0)
-    return RequestError(f"The device failed ({type(err).__name__}); try again.", status=503,
-                        retry_after=1.0)
+    # Not "later": an input that the device fails on would come again for ever.
+    return RequestError(f"The device failed ({type(err).__name__}); the server's log says how.",
+                        status=500)

@@ -15,7 +15,7 @@ from ssljax.core.errors import RequestError
 from ssljax.serve.completions import Completion
 from ssljax.serve.engine import Cancel, Engine, StoppedError
 from ssljax.serve.jobs import Piece
-from ssljax.serve.scheduler import QueueFullError, ShareFullError
+from ssljax.serve.scheduler import QueueFullError, ShareFullError, TooLargeError
 
 GONE = 499             # nginx's status for a client that left; counted, and read by nobody
 
@@ -43,7 +43,8 @@ async def open_exchange(engine: Engine, asked: Completion) -> Exchange:
 
     Raises:
         RequestError: the caller's share of the queue is full (429), all of it is (503), a grammar
-            cannot be followed (400), or the engine has stopped (503).
+            cannot be followed or the queue could never hold them (400), or the engine has stopped
+            (503).
     """
     put, take = make_mailbox()
 
@@ -95,7 +96,12 @@ def submit(engine: Engine, asked: Completion,
 
 
 def no_room(err: QueueFullError) -> RequestError:
-    """Return what a client is told whose share of the queue is full (429), or all of it (503)."""
+    """Return what a client is told whose share of the queue is full (429), or all of it (503).
+
+    One whose request is too large for both is told so (400): to come again would not help.
+    """
+    if isinstance(err, TooLargeError):
+        return RequestError(str(err), param="n", code="request_too_large")
     mine = isinstance(err, ShareFullError)
     return RequestError(str(err), status=429 if mine else 503, retry_after=err.retry,
                         code="queue_full" if mine else "server_full")

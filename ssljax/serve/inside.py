@@ -21,6 +21,9 @@ from ssljax.serve.served import Call
 
 SEEDED = ("/v1/completions", "/v1/chat/completions")       # the endpoints that draw
 BUSY = (429, 503)                  # answers that say: later
+# Seconds of such answers until one is taken for good: whoever fits finds room sooner, since a batch
+# asks while nobody else waits; whatever does not fit would hold up every batch after it.
+PATIENCE = 3600.0
 RETRIES, FIRST_WAIT, LONGEST_WAIT = 3, 0.05, 2.0           # of failures; seconds
 
 
@@ -41,21 +44,34 @@ class Ask(NamedTuple):
     created: int
 
 
-async def ask(app: ASGIApp, request: Ask) -> tuple[int, Any]:
-    """Return (status, JSON) of one request; one that finds no room asks again until it does."""
-    failures, wait = 0, FIRST_WAIT
+async def ask(app: ASGIApp, request: Ask, *, patience: float = PATIENCE,
+              clock: Callable[[], float] = time.monotonic) -> tuple[int, Any]:
+    """Return (status, JSON) of one request; one that finds no room asks again while it may.
+
+    Args:
+        app: what answers.
+        request: to be answered.
+        patience: seconds that it asks for room, unless its own max_wait is less.
+        clock: seconds.
+    """
+    failures, wait, end = 0, FIRST_WAIT, clock() + least(request.body.get("max_wait"), patience)
     while True:
         status, body = await ask_once(app, request)
         failures += status >= 500 and status not in BUSY
-        if status not in BUSY and (status < 500 or failures > RETRIES):
+        if clock() >= end if status in BUSY else status < 500 or failures > RETRIES:
             return status, body
         await asyncio.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
 
 
+def least(given: Any, patience: float) -> float:
+    """Return the lesser one, if what a client has given is a number."""
+    return min(given, patience) if isinstance(given, int | float) else patience
+
+
 async def ask_once(app: ASGIApp, request: Ask) -> tuple[int, Any]:
     """Return (status, JSON) of one attempt."""
-    data = json.dumps(seeded(request)).encode()
+    data = json.dumps(filled(request)).encode()
     ended: list[Callable[[], None]] = []
     call = Call(request.name, request.caller, time.monotonic(), request.created, ignore,
                 ended.append)
@@ -85,10 +101,12 @@ async def ask_once(app: ASGIApp, request: Ask) -> tuple[int, Any]:
     return sent[0]["status"], json.loads(b"".join(part.get("body", b"") for part in sent[1:]))
 
 
-def seeded(request: Ask) -> dict[str, Any]:
-    """Return the body, with a seed of its own where it draws and none is given."""
+def filled(request: Ask) -> dict[str, Any]:
+    """Return the body, with what a client leaves open: a seed of its own, or a batch's patience."""
     body = dict(request.body)
-    if request.url in SEEDED and body.get("seed") is None:
+    if request.url not in SEEDED:        # encoders give up after a minute unless told
+        body["max_wait"] = body.get("max_wait", PATIENCE)
+    elif body.get("seed") is None:
         text = json.dumps([request.name, body], sort_keys=True)
         body["seed"] = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
     return body

@@ -93,6 +93,10 @@ class ShareFullError(QueueFullError):
     """The caller's own share of the queue is full; others may still find a place."""
 
 
+class TooLargeError(QueueFullError):
+    """The request would find no place were nobody else there: it is not to come again."""
+
+
 def empty_plan(slots: int) -> Plan:
     """Return a plan of free slots."""
     return Plan((), (None,) * slots)
@@ -104,9 +108,11 @@ def enqueue(plan: Plan, tickets: tuple[Ticket, ...], rules: Rules) -> Plan:
     Free slots count as places: an idle engine with a queue for 0 still takes one request a slot.
 
     Raises:
+        TooLargeError: a caller's share could not hold them were nobody else there.
         ShareFullError: the caller would have more than his share waiting.
         QueueFullError: more would wait than the rules allow.
     """
+    check_size(plan, tickets, rules)
     caller = tickets[0].caller
     mine = next((line for line in plan.lines if line.caller == caller), Line(caller, ()))
     line = mine._replace(tickets=mine.tickets + tickets)
@@ -118,6 +124,16 @@ def enqueue(plan: Plan, tickets: tuple[Ticket, ...], rules: Rules) -> Plan:
     check(plan, [t for one in lines for t in one.tickets], rules, 1.0, "The server has",
           QueueFullError)
     return plan._replace(lines=lines)
+
+
+def check_size(plan: Plan, tickets: tuple[Ticket, ...], rules: Rules) -> None:
+    """Raise TooLargeError unless all of a request could wait if all slots were free."""
+    waiting, slots = tickets[len(plan.slots):], len(plan.slots)
+    most, room = math.floor(rules.requests * rules.share), rules.tokens * rules.share
+    if len(waiting) > most or sum(ticket.tokens for ticket in waiting) > room:
+        raise TooLargeError(f"The request has {len(tickets)} texts to write; beside {slots} slots "
+                            f"a caller's queue holds {most} requests and {room:g} tokens. Ask for "
+                            "fewer at a time.")
 
 
 def check(plan: Plan, tickets: Iterable[Ticket], rules: Rules, share: float, whose: str,

@@ -109,3 +109,10 @@ def test_refusals_of_the_queue_become_statuses_with_a_time_to_try_again(refusal,
         submit(Full, Completion((), 0, False, False), lambda index: print)
     error = caught.value
     assert (error.status, error.code, error.retry_after) == (status, code, refusal.retry)
+
+
+def test_choices_that_never_fit_are_the_clients_fault(port):
+    status, body, retry = ask(port, {"prompt": "a", "max_tokens": 2, "n": 5})
+    assert (status, body["error"]["code"], body["error"]["param"], retry) == (
+        400, "request_too_large", "n", None)
+    assert "3 slots" in body["error"]["message"]

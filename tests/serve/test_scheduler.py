@@ -11,6 +11,7 @@ from ssljax.serve.scheduler import (
     Rules,
     ShareFullError,
     Ticket,
+    TooLargeError,
     admit,
     empty_plan,
     enqueue,
@@ -54,6 +55,16 @@ def test_free_slots_count_as_places_and_a_refusal_changes_nothing():
     with pytest.raises(QueueFullError):
         put_in(empty_plan(2), *"abcd", rules=Rules(1))
     assert plan.waiting == ("a", "b")
+
+
+def test_what_would_not_fit_were_nobody_there_is_told_apart():
+    rules = Rules(4, tokens=100, share=0.5)
+    for items, tokens in (("abcd", 1), ("ab", 51)):
+        with pytest.raises(TooLargeError, match="2 requests and 50 tokens"):
+            put_in(empty_plan(1), *items, tokens=tokens, rules=rules)
+    plan = put_in(empty_plan(1), *"abc", tokens=25, rules=rules)
+    with pytest.raises(ShareFullError):
+        put_in(plan, *"def", tokens=25, rules=rules)
 
 
 def test_tokens_that_wait_are_limited_too():
