@@ -46,6 +46,12 @@ def sync_folder(folder: pathlib.Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: pathlib.Path) -> None:
+    """Make the content of a file survive a power cut, whoever wrote it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sha256(path: pathlib.Path) -> str:
     """Return the hex SHA-256 of a file's content."""
     with path.open("rb") as file:

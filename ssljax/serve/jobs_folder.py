@@ -4,7 +4,8 @@
     batches/<id>.json                   a batch, in OpenAI's shape and with its owner
     batches/.<id>.json.work/            its parts, while it runs
 
-Each JSON file is written by one rename, after what it speaks of.
+Each JSON file is written by one rename, after what it speaks of is on the disk; functions that
+write wait for the disk, so call them in a thread.
 """
 
 import json
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssljax.core.errors import RequestError
-from ssljax.core.files import sync_folder, write_json
+from ssljax.core.files import sync_file, sync_folder, write_json
 from ssljax.serve.caller import Caller
 
 ID = re.compile(r"(file|batch)-[0-9a-f]{24}")
@@ -72,8 +73,11 @@ def open_jobs(folder: Path) -> JobsFolder:
         about = {"id": identity, "object": "file", "bytes": content.stat().st_size,
                  "created_at": int(time.time()), "filename": name, "purpose": purpose,
                  "status": "processed", "owner": owner}
+        sync_file(content)
         content.replace(place / "content")
+        sync_folder(place)               # a power cut leaves no object whose content is not there
         write_json(place / "meta.json", about)
+        sync_folder(place)
         sync_folder(files)
         return about
 
@@ -88,6 +92,7 @@ def open_jobs(folder: Path) -> JobsFolder:
 
     def save_batch(batch: Json) -> None:
         write_json(batches / f"{batch['id']}.json", batch)
+        sync_folder(batches)
 
     def batch(identity: str, caller: Caller) -> Json:
         return read_own(batches / f"{checked(identity, 'batch')}.json", caller, identity)

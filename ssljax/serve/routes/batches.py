@@ -11,6 +11,7 @@ https://platform.openai.com/docs/api-reference/batch
 import time
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -44,7 +45,7 @@ def routes(server: Server) -> list[BaseRoute]:
                 raise RequestError(f"{name} is missing.", param=name)
         jobs.file(fields["input_file_id"], call.caller)
         batch = new_batch(fields, call)
-        jobs.save_batch(batch)
+        await run_in_threadpool(jobs.save_batch, batch)
         events.put(None)
         return JSONResponse(public(batch))
 
@@ -55,7 +56,7 @@ def routes(server: Server) -> list[BaseRoute]:
     async def cancel(request: Request) -> Response:
         identity = request.path_params["id"]
         jobs.batch(identity, call_of(request).caller)
-        return JSONResponse(public(jobs.change(identity, cancelled)))
+        return JSONResponse(public(await run_in_threadpool(jobs.change, identity, cancelled)))
 
     return [Route("/v1/batches", batches, methods=["GET", "POST"]),
             Route("/v1/batches/{id}", one),

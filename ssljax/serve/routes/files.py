@@ -84,7 +84,8 @@ async def upload(request: Request, jobs: JobsFolder) -> dict[str, Any]:
             name = text("filename", (file.filename or "upload")[:LONGEST_NAME])
             path = jobs.folder / "incoming" / secrets.token_hex(12)
             await asyncio.to_thread(keep, file, path)
-            return jobs.add_file(path, name, purpose, call_of(request).caller.id)
+            return await asyncio.to_thread(jobs.add_file, path, name, purpose,
+                                           call_of(request).caller.id)
     except TimeoutError as err:
         raise RequestError(f"The file did not arrive within {UPLOAD_SECONDS:g} seconds.",
                            status=408) from err

@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import os
 import random
 import re
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import openai
 import pytest
+
+from ssljax.serve.jobs_folder import open_jobs
 
 ROOT = Path(__file__).parents[3]
 CHILD = """
@@ -241,6 +244,31 @@ def test_uploads_are_limited_and_must_be_multipart(running, tmp_path, monkeypatc
                 answer = connection.getresponse()
                 assert answer.status == 400 and re.search("error", answer.read().decode())
         assert not list((tmp_path / "incoming").iterdir())
+
+
+def test_what_a_batch_wrote_is_on_the_disk_before_anything_speaks_of_it(tmp_path, monkeypatch):
+    done, sync, rename = [], os.fsync, Path.replace
+
+    def fsync(descriptor):
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+        sync(descriptor)
+
+    def replace(path, target):
+        done.append(("rename", Path(target).name))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    jobs = open_jobs(tmp_path)
+    (tmp_path / "incoming" / "new").write_bytes(b"x")
+    file = jobs.add_file(tmp_path / "incoming" / "new", "a", "batch", "me")
+    folder = ("sync", file["id"])
+    moved, told = done.index(("rename", "content")), done.index(("rename", "meta.json"))
+    assert done.index(("sync", "new")) < moved < done.index(folder) < told
+    assert done[told + 1:] == [folder, ("sync", "files")]
+    done.clear()
+    jobs.save_batch({"id": "batch-1"})
+    assert done[-2:] == [("rename", "batch-1.json"), ("sync", "batches")]
 
 
 @pytest.mark.parametrize("metadata", [{"a": "\ud800"}, {"\ud800": "a"}])
