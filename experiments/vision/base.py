@@ -83,8 +83,9 @@ def run(size: str, *, network: Network, epochs: dict[str, float], batch_size: di
 def judgements(c: ml_collections.ConfigDict, size: str) -> dict:
     """Return the judgements of a run: of labels where a size has them, of health always.
 
-    Health costs its images a forward pass now and then: under 2 % of the steps between. Probes
-    hold all images in memory, which those of ImageNet do not fit.
+    Health costs its images a forward pass now and then: under 2 % of the steps between, which are
+    short where a transformer encodes a part of the patches of 64 images. Probes hold all images in
+    memory, which those of ImageNet do not fit.
     """
     train = dict(c.source.items(preserve_field_references=True))
     if size == "smoke":
@@ -93,7 +94,8 @@ def judgements(c: ml_collections.ConfigDict, size: str) -> dict:
         test = dict(name="images", path=c.data.get_oneway_ref("test_path"))
     probed = dict(train_source=train, test_source=test, labels_per_class=0)
     labels = dict(knn=dict(name="knn", **probed), linear=dict(name="linear", **probed))
-    probes, every = {"cpu": (512, 200), "smoke": (64, 5)}.get(size, (1024, 1000))
+    few_steps = 200 if c.model.name == "resnet" else 800
+    probes, every = {"cpu": (512, few_steps), "smoke": (64, 5)}.get(size, (1024, 1000))
     health = dict(name="health", source=train, images=probes, groups=probes // 4,
                   views_per_image=4, every=every)
     return dict(health=health, **labels if size not in ("", "imagenet") else {})
