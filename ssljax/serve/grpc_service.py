@@ -16,6 +16,7 @@ import numpy as np
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ssljax.core.errors import MissingExtraError, RequestError, ServeError, needed
+from ssljax.serve.fields import MOST_VALUES
 from ssljax.serve.inputs import MEDIA_BODY
 from ssljax.serve.tensor_json import LENGTH_HEADER
 from ssljax.serve.tensors import DATATYPES, objects_of, raw_bytes
@@ -181,12 +182,16 @@ def contents_of(tensor: Any) -> bytes:
     """Return a tensor's typed values as the protocol's bytes.
 
     Raises:
-        RequestError: its datatype has none.
+        RequestError: its datatype has none, or they are too many.
     """
     if tensor.datatype not in CONTENTS:
         raise RequestError(f"Tensor {tensor.name!r:.80} has datatype {tensor.datatype!r:.40}; "
                            f"expected {', '.join(CONTENTS)}, or raw_input_contents.")
-    values = list(getattr(tensor.contents, CONTENTS[tensor.datatype]))
+    values = getattr(tensor.contents, CONTENTS[tensor.datatype])
+    if len(values) > MOST_VALUES:        # each becomes an object of Python's while all others wait
+        raise RequestError(f"Tensor {tensor.name!r:.80} has {len(values)} values in its contents; "
+                           f"at most {MOST_VALUES}. Send raw_input_contents.", status=413)
+    values = list(values)
     if tensor.datatype == "BYTES":
         return raw_bytes(objects_of(values))
     try:
