@@ -4,7 +4,6 @@ A cell is read as a request's `input` is and prepared by the manifest's operatio
 server's. So a row has the bits of the answers of /v1/embeddings, /classify and KServe's /infer.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +17,14 @@ from ssljax.serve.checks import show
 from ssljax.serve.embedding import encoder_for, run_all
 from ssljax.serve.encoder import Part
 from ssljax.serve.encoding import check_finite
-from ssljax.serve.inputs import media_of, medium_bytes, prepared, read_text
+from ssljax.serve.inputs import (
+    is_url,
+    media_of,
+    medium_of,
+    prepared,
+    read_text,
+    unwrapped,
+)
 from ssljax.serve.labels import judged
 from ssljax.serve.parts import in_parts
 
@@ -88,17 +94,19 @@ def example_of(artefact: Artefact, cell: Any) -> np.ndarray:
         return read_text(cell, artefact.tokenizer)
     [(name, operations)] = media_of(artefact).items()
     if not isinstance(cell, bytes | np.ndarray):
-        cell = asyncio.run(medium_bytes(cell, (name,), refuse))
+        cell = medium_of(here(unwrapped(cell, (name,))), (name,))
     return prepared(cell, operations)
 
 
-async def refuse(url: str) -> bytes:
-    """Fetch nothing: what is at a URL may have changed when a job goes on.
+def here(value: Any) -> Any:
+    """Return what a cell spells unless it is a URL: what is there may change while a job waits.
 
     Raises:
-        RequestError: always.
+        RequestError: it is one.
     """
-    raise RequestError(f"the row holds the URL {show(url)}; expected the data itself.")
+    if is_url(value):
+        raise RequestError(f"the row holds the URL {show(value)}; expected the data itself.")
+    return value
 
 
 def encodes(function: Function, column: str) -> Answer:

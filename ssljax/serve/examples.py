@@ -20,11 +20,14 @@ from ssljax.serve.http import call_of, read_body
 from ssljax.serve.inputs import (
     MEDIA_BODY,
     Fetch,
+    fetched,
     media_of,
-    medium_bytes,
+    medium_of,
     prepared,
     read_text,
     split_inputs,
+    tokens_of,
+    unwrapped,
 )
 from ssljax.serve.served import Served, Server
 
@@ -73,9 +76,18 @@ async def answered(request: Request, server: Server, function: str,
     served = server.find(fields.get("model"), call_of(request))
     if "input" not in fields:
         raise RequestError(f"input is missing; expected what to {function}.", param="input")
-    encoding_of(served, function)
-    examples = await read_examples(served, fields["input"], fetch=server.fetch, threads=threads)
-    rows = await encode(request, served, function, examples, fields.get("max_wait", PATIENCE))
+    encoding, call = encoding_of(served, function), call_of(request)
+
+    async def work() -> tuple[list[np.ndarray], list[np.ndarray]]:
+        examples = await read_examples(served, fields["input"], fetch=server.fetch,
+                                       threads=threads)
+        call.note(inputs=len(examples))
+        return examples, await encoding.encode(function, examples, caller=call.caller.id,
+                                               patience=fields.get("max_wait", PATIENCE))
+
+    # Nothing is fetched, decoded or queued any more when the client leaves.
+    examples, rows = await unless_gone(request.receive, work())
+    call.note(prompt_tokens=tokens_of(served.artefact, examples))
     return Answered(served, fields, examples, rows)
 
 
@@ -115,34 +127,12 @@ async def read_examples(served: Served, value: Any, *, fetch: Fetch,
 
         # The way to a thread and back costs as much as to encode a thousand characters.
         return read() if few(given) else await loop.run_in_executor(threads, read)
-    [operations] = media.values()        # networks of several media bring programs of their own
-    files = [await medium_bytes(item, tuple(media), fetch) for item in given]
+    names, [operations] = tuple(media), media.values()   # of several: programs of their own
+    files = await fetched([unwrapped(item, names) for item in given], fetch)
     return await loop.run_in_executor(
-        threads, lambda: [prepared(file, operations) for file in files])
+        threads, lambda: [prepared(medium_of(file, names), operations) for file in files])
 
 
 def few(given: Sequence[Any]) -> bool:
     """Say whether texts are so short that encoding them holds nobody up."""
     return sum(len(item) if isinstance(item, str | list) else 0 for item in given) <= SHORT
-
-
-async def encode(request: Request, served: Served, function: str,
-                 examples: Sequence[np.ndarray], patience: float) -> list[np.ndarray]:
-    """Return the encoder's answers; nothing stays queued when the client leaves.
-
-    Args:
-        request: whose body has been read.
-        served: the model.
-        function: of the encoder.
-        examples: from read_examples.
-        patience: seconds after which an example that still waits is given up.
-
-    Raises:
-        RequestError: no room, too late, or an example does not fit.
-        GoneError: the client went first.
-    """
-    call = call_of(request)
-    call.note(inputs=len(examples))
-    work = encoding_of(served, function).encode(function, examples, caller=call.caller.id,
-                                                patience=patience)
-    return await unless_gone(request.receive, work)

@@ -15,9 +15,9 @@ import numpy as np
 
 from ssljax.core.errors import RequestError, nearest
 from ssljax.serve.encoder import fixed_shape
-from ssljax.serve.inputs import MOST_INPUTS, media_of, prepared, read_text
+from ssljax.serve.inputs import MOST_INPUTS, media_of, prepared, read_text, tokens_of
 from ssljax.serve.labels import labels_of, softmax
-from ssljax.serve.served import Served
+from ssljax.serve.served import Call, Served
 from ssljax.serve.tensors import Tensor, objects_of
 
 # Output -> (the function that it is made of, its datatype).
@@ -71,7 +71,7 @@ def function_of(served: Served) -> str:
     return served.encoding.functions[0]
 
 
-async def infer(served: Served, tensors: Sequence[Tensor], wanted: Sequence[str], *, caller: str,
+async def infer(served: Served, tensors: Sequence[Tensor], wanted: Sequence[str], *, call: Call,
                 threads: Executor) -> list[Tensor]:
     """Return the outputs `wanted`, or what the model gives by default.
 
@@ -79,7 +79,7 @@ async def infer(served: Served, tensors: Sequence[Tensor], wanted: Sequence[str]
         served: the model.
         tensors: inputs.
         wanted: names of outputs; none for the default.
-        caller: who asks.
+        call: who asks; is told of inputs and tokens.
         threads: decode.
 
     Raises:
@@ -95,8 +95,9 @@ async def infer(served: Served, tensors: Sequence[Tensor], wanted: Sequence[str]
     names = list(wanted) or [n for f in functions for n in DEFAULT.get(f, ())]
     examples = await asyncio.get_running_loop().run_in_executor(threads, examples_of, served,
                                                                tensors)
-    answers = {function: await served.encoding.encode(function, examples, caller=caller)
+    answers = {function: await served.encoding.encode(function, examples, caller=call.caller.id)
                for function in dict.fromkeys(OUTPUTS[name][0] for name in names)}
+    call.note(inputs=len(examples), prompt_tokens=tokens_of(served.artefact, examples))
     return [Tensor(name, MAKE[name](served, answers[OUTPUTS[name][0]])) for name in names]
 
 

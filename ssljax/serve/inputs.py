@@ -7,6 +7,7 @@ OpenAI's content part {"type": "image_url", "image_url": {"url": ...}}. Other UR
 unless the server was told to fetch them.
 """
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from ssljax.serve.checks import show, text
 
 MOST_INPUTS = 2048                 # of one request, as OpenAI's
 MEDIA_BODY = 32 << 20              # bytes of a request to a server with a model that reads media
+FETCH_SECONDS = 30.0               # for all URLs of a request
+PIECE = 1 << 20                    # characters of base64 that are decoded at once; a multiple of 4
 
 Fetch = Callable[[str], Awaitable[bytes]]          # (URL) -> what is there, or a RequestError
 
@@ -85,27 +88,70 @@ def read_text(value: Any, tokenizer: Tokenizer) -> np.ndarray:
     return np.asarray(value, np.int32)
 
 
-async def medium_bytes(value: Any, names: Sequence[str], fetch: Fetch) -> bytes | np.ndarray:
-    """Return the file that an input spells, or its 8-bit values as an array.
+def is_url(value: Any) -> bool:
+    """Say whether an input names something elsewhere."""
+    return isinstance(value, str) and value[:8].lower().startswith(("http://", "https://"))
+
+
+async def fetched(values: Sequence[Any], fetch: Fetch, *, most: int = MEDIA_BODY,
+                  seconds: float = FETCH_SECONDS) -> list[Any]:
+    """Return a request's inputs, with what is there in the place of each URL.
+
+    One after another: no more is held than `most`, and what one fetch may bring.
+
+    Args:
+        values: from `unwrapped`.
+        fetch: gets what a URL names, or refuses.
+        most: bytes that the URLs may lead to together.
+        seconds: that they may take together.
+
+    Raises:
+        RequestError: they lead to more (413), or take longer; or `fetch` has refused one.
+    """
+    found, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            for value in values:
+                if is_url(value):
+                    value = await fetch(value)
+                    size += len(value)
+                if size > most:
+                    raise RequestError(f"The URLs in input lead to more than {most} bytes, the "
+                                       "most that is read for one request.", status=413,
+                                       param="input")
+                found.append(value)
+    except TimeoutError as err:
+        raise RequestError(f"The URLs in input take more than {seconds:g} seconds together.",
+                           param="input", code="url_not_fetched") from err
+    return found
+
+
+def medium_of(value: Any, names: Sequence[str]) -> bytes | np.ndarray:
+    """Return the file that an input spells, or its 8-bit values as an array; call it in a thread.
+
+    Args:
+        value: from `unwrapped`, or the bytes of a file.
+        names: of the media that the model reads.
 
     Raises:
         RequestError: it is none of the spellings.
     """
-    value = unwrapped(value, names)
+    if isinstance(value, bytes):
+        return value
     if isinstance(value, list):
         return pixels_of(value)
     if not isinstance(value, str):
         raise RequestError(f"input holds {show(value)}; expected {' or '.join(names)} as base64, "
                            "a data: URI or nested lists of values from 0 to 255.", param="input")
-    if value[:8].lower().startswith(("http://", "https://")):
-        return await fetch(value)
     if value[:5].lower() == "data:":
         head, _, value = value.partition(",")
         if not head.lower().endswith(";base64"):
             raise RequestError(f"input has a data: URI that begins {show(head)}; expected "
                                "data:TYPE;base64,DATA.", param="input")
     try:
-        return base64.b64decode(value, validate=True)
+        # In pieces: other threads run between two calls, and not during one.
+        return b"".join(base64.b64decode(value[at:at + PIECE], validate=True)
+                        for at in range(0, len(value), PIECE))
     except (binascii.Error, ValueError) as err:
         raise RequestError(f"input is no base64 ({err}): it begins {show(value[:20])}.",
                            param="input") from err
@@ -154,6 +200,11 @@ def prepared(value: bytes | np.ndarray, operations: Sequence[Operation]) -> np.n
     except (ConfigError, DataError) as err:          # UnreadableRecordError among them
         raise RequestError(f"input cannot be read: {err}", param="input",
                            code="unreadable_input") from err
+
+
+def tokens_of(artefact: Artefact, examples: Sequence[np.ndarray]) -> int:
+    """Return the tokens of a request's examples, each with its start token; 0 of other media."""
+    return sum(len(example) + 1 for example in examples) if artefact.tokenizer else 0
 
 
 def media_of(artefact: Artefact) -> Mapping[str, Sequence[Operation]]:

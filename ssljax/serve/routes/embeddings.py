@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute, Route
 from ssljax.core.errors import RequestError
 from ssljax.serve.checks import Check, integer, one_of
 from ssljax.serve.examples import INPUT, answered, decoding_threads
-from ssljax.serve.http import JsonResponse, call_of
+from ssljax.serve.http import JsonResponse
+from ssljax.serve.inputs import tokens_of
 from ssljax.serve.served import Served, Server
 
 
@@ -29,8 +30,7 @@ def routes(server: Server) -> list[BaseRoute]:
         size = fields.get("dimensions")
         if size is not None:
             vectors = [shortened(vector, size, served) for vector in vectors]
-        tokens = sum(len(example) + 1 for example in examples) if served.artefact.tokenizer else 0
-        call_of(request).note(prompt_tokens=tokens)
+        tokens = tokens_of(served.artefact, examples)
         return JsonResponse(answer(served, vectors, tokens,
                                    fields.get("encoding_format", "float")))
 

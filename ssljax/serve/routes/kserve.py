@@ -6,8 +6,10 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 Errors are {"error": "..."} here, as the protocol has them.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -26,6 +28,7 @@ from ssljax.serve.routes.health import illness, unreadiness
 from ssljax.serve.served import Served, Server
 from ssljax.serve.tensor_json import LENGTH_HEADER, read_request, write_response
 
+SMALL = 1 << 14                    # bytes of a body that is read on the event loop
 EXTENSIONS = ("binary_tensor_data", "generate")
 Answer = Callable[[Request], Awaitable[ASGIApp]]
 
@@ -110,11 +113,12 @@ async def inferred(request: Request, server: Server, threads: Executor) -> Respo
                            "turn compression off.", status=415)
     served = found(request, server)
     body = await read_body(request, body_limit(server))
-    asked = read_request(body, request.headers.get(LENGTH_HEADER))
+    read = partial(read_request, body, request.headers.get(LENGTH_HEADER))
+    asked = read() if len(body) <= SMALL else await asyncio.get_running_loop().run_in_executor(
+        threads, read)
     work = infer(served, asked.inputs, [wanted.name for wanted in asked.outputs],
-                 caller=call_of(request).caller.id, threads=threads)
+                 call=call_of(request), threads=threads)
     outputs = await unless_gone(request.receive, work)
-    call_of(request).note(inputs=len(outputs[0].data))
     head = {"model_name": served.name, "model_version": served.version,
             **({"id": asked.id} if asked.id else {}),
             "parameters": {"system_fingerprint": served.encoding.fingerprint}}
