@@ -119,7 +119,8 @@ def serve(models: str | Path | Sequence[Named], *, host: str = "127.0.0.1", port
         for one in adapters:
             server.models.attach(one.path, one.name, one.version, one.base or None, None)
         if offered:
-            opened.callback(start_batches(app, offered, server.models.served))
+            opened.callback(start_batches(app, offered, server.models.served,
+                                          knows=checked.knows))
         url = listen(sock, scheme="https" if tls else "http")
         run_server(web, sock, server.gate, lambda: announce(url, server.served()))
 

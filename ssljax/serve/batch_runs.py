@@ -15,6 +15,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,15 @@ Room = Callable[[Any], bool]       # (model's name) -> whether a request of low 
 
 
 def start_batches(app: ASGIApp, offered: Jobs, served: Callable[[], Sequence[Served]],
-                  *, part: int = PART) -> Callable[[], None]:
+                  *, knows: Callable[[str], bool] = lambda owner: True,
+                  part: int = PART) -> Callable[[], None]:
     """Start the thread; batches that an earlier server left are resumed, the oldest first.
 
     Args:
         app: what answers.
         offered: where files and batches are, and how the thread is told of new ones.
         served: () -> what is loaded, to see whether there is room.
+        knows: (owner of a batch) -> whether that key is good still.
         part: requests between two renames.
 
     Returns:
@@ -62,9 +65,12 @@ def start_batches(app: ASGIApp, offered: Jobs, served: Callable[[], Sequence[Ser
     """
     (jobs, events), stopping = offered, threading.Event()
 
-    def has_room(name: Any) -> bool:
+    def has_room(owner: str, name: Any) -> bool:
         if stopping.is_set():
             raise StoppedError("The server ends; the batch goes on when it is back.")
+        if not knows(owner):
+            raise RequestError(f"Key {owner}, which asked for this batch, was revoked.",
+                               code="key_revoked")
         return room(served(), name)
 
     def work() -> None:
@@ -74,7 +80,7 @@ def start_batches(app: ASGIApp, offered: Jobs, served: Callable[[], Sequence[Ser
                 with contextlib.suppress(queue.Empty):
                     events.get(timeout=60)
                 continue
-            run_batch(app, jobs, left[-1], has_room, part)
+            run_batch(app, jobs, left[-1], partial(has_room, left[-1]["owner"]), part)
 
     thread = threading.Thread(target=work, name="ssljax-batches", daemon=True)
     thread.start()
@@ -114,7 +120,8 @@ def run_batch(app: ASGIApp, jobs: JobsFolder, batch: Json, has_room: Room, part:
         logging.info("Batch %s: %s", batch["id"], err)
     except (RequestError, DataError, OSError) as err:
         logging.error("Batch %s failed: %s", batch["id"], err)
-        fail(jobs, batch["id"], [LineError(0, str(err), code="batch_failed")])
+        code = getattr(err, "code", None) or "batch_failed"
+        fail(jobs, batch["id"], [LineError(0, str(err), code=code)])
 
 
 def validate(jobs: JobsFolder, batch: Json, source: Path) -> Json:

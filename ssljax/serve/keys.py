@@ -68,11 +68,13 @@ class Keys(NamedTuple):
     needed: whether anybody may ask without one
     enter:  (header Authorization) -> who asks. RequestError: unknown (401), or over a limit (429)
     leave:  (caller, tokens) -> None; every caller who has entered leaves once
+    knows:  (id of a key) -> whether it is good still; "" stands for a time without keys
     """
 
     needed: bool
     enter: Callable[[bytes], Caller]
     leave: Callable[[Caller, int], None]
+    knows: Callable[[str], bool] = lambda identity: True
 
 
 def new_key(name: str, **limits: Any) -> tuple[Key, str]:
@@ -146,7 +148,10 @@ def keys_of(read: Callable[[], Mapping[str, Key]],
         meter = meters[caller.id]
         meters[caller.id] = meter._replace(open=meter.open - 1, tokens=meter.tokens - tokens)
 
-    return Keys(True, enter, leave)
+    def knows(identity: str) -> bool:
+        return not identity or any(key.id == identity for key in read().values())
+
+    return Keys(True, enter, leave, knows)
 
 
 def full(key: Key, now: float) -> Meter:

@@ -109,11 +109,12 @@ def toy_served(path: Path, name: str, version: str,
 
 
 class Running(NamedTuple):
-    """A server under test: its state, its port, and the secrets of its keys by name."""
+    """A server under test: its state, its port, the secrets of its keys by name; one may go."""
 
     state: Server
     port: int
     secrets: dict[str, str]
+    revoke: Callable[[str], Any]
 
 
 @contextlib.contextmanager
@@ -121,19 +122,22 @@ def serving_toys(models: dict[str, str], keys: dict[str, dict[str, Any]] | None 
           jobs: Path | None = None, part: int = 8, **more: Any) -> Iterator[Running]:
     """Serve toys on a free port of this machine."""
     made = {name: new_key(name, **limits) for name, limits in (keys or {}).items()}
-    check = keys_of(fixed([key for key, _ in made.values()])) if made else no_keys()
+    known = {name: key for name, (key, _) in made.items()}
+    check = keys_of(lambda: fixed([*known.values()])()) if made else no_keys()
     offered = Jobs(open_jobs(jobs), SimpleQueue()) if jobs else None
     state = open_server(toy_served, keys=check, jobs=offered, **more)
     for name, folder in models.items():
         model, _, version = name.partition("@")
         state.models.load(Path(folder), model, version or "1", None)
     app = make_app(state)
-    stop = start_batches(app, offered, state.served, part=part) if offered else lambda: None
+    stop = (start_batches(app, offered, state.served, knows=check.knows, part=part) if offered
+            else lambda: None)
     with contextlib.ExitStack() as ends:
         ends.callback(state.models.close)
         ends.callback(stop)
         address = ends.enter_context(serving(app, gate=state.gate, grace=5.0))
-        yield Running(state, address.port, {name: secret for name, (_, secret) in made.items()})
+        yield Running(state, address.port, {name: secret for name, (_, secret) in made.items()},
+                      known.pop)
 
 
 @pytest.fixture(scope="session")

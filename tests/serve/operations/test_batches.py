@@ -148,6 +148,21 @@ def test_batches_obey_the_models_of_their_owner(running, tmp_path):
         assert text.count(b"model_not_allowed") == 2
 
 
+def test_batches_of_a_key_end_when_it_is_revoked(running, tmp_path):
+    limits = {"mine": {}, "ops": {"admin": True}}
+    with running({"toy": "slow"}, limits, jobs=tmp_path, part=2) as server:
+        mine, admin = (client_of(server, server.secrets[name]) for name in ("mine", "ops"))
+        with mine, admin:
+            batch, waiting = (begin(mine, requests_file(400)) for _ in range(2))
+            while mine.batches.retrieve(batch.id).request_counts.completed < 2:
+                time.sleep(0.01)
+            server.revoke("mine")
+            for one in (batch, waiting):
+                one = ended(admin, one)
+                assert one.status == "failed" and one.errors.data[0].code == "key_revoked"
+                assert "was revoked" in one.errors.data[0].message
+
+
 def test_cancelled_batch_keeps_what_is_done(running, tmp_path):
     with running({"toy": "slow"}, jobs=tmp_path, part=2) as server, client_of(server) as client:
         batch = begin(client, requests_file(400))
