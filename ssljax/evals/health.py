@@ -28,7 +28,7 @@ from ssljax.core.errors import ConfigError
 from ssljax.core.source import Record, Source
 from ssljax.core.types import Evaluator, Example, Judgement, Key, Model, Objective, Params, PyTree
 from ssljax.evals.features import extractor
-from ssljax.evals.views import Probes, Viewed, read_probes, view_extractor
+from ssljax.evals.views import Viewed, read_plain, read_probes, view_extractor
 
 WITHIN = 1e-4           # added to the variance within groups, LiDAR's delta
 
@@ -118,16 +118,17 @@ def make(objective: Objective, *, model: Model, plain: Callable[[Record], Exampl
     extract = extractor(model, batch_size)
 
     @functools.cache
-    def probes(count: int) -> Probes:
-        return read_probes(source, count, plain=plain, example=example)
+    def pixels() -> np.ndarray:
+        return read_plain(source, images, plain)
 
     @functools.cache
     def grouped() -> Viewed:
-        return view_extractor(model, views, probes(groups), batch_size=batch_size)
+        probes = read_probes(source, groups, plain=plain, example=example)
+        return view_extractor(model, views, probes, batch_size=batch_size)
 
     def run(params: Params, extra: PyTree) -> Judgement:
         weights = objective.encoder(params, extra)
-        z = extract(*weights, probes(images).plain)
+        z = extract(*weights, pixels())
         spread = deviations(z)
         found = {"rank_me": rank_me(z), "alpha_req": alpha_req(z),
                  "std_min": float(spread.min()), "std_median": float(np.median(spread))}

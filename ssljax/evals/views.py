@@ -1,7 +1,7 @@
 """Fixed images and fixed random views of them, for judgements that need no label."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -35,28 +35,46 @@ class Probes(NamedTuple):
     drawn: Callable[[int], Examples]
 
 
-def read_probes(source: Source, images: int, *, plain: Callable[[Record], Example],
-                example: Callable[[Record, np.random.Generator], Example]) -> Probes:
-    """Return `images` records of a source, or all where it has fewer; always the same choice.
+def choose(source: Source, images: int) -> list[Record]:
+    """Return `images` records of a source, or all where it has fewer; always the same choice."""
+    return source.read(np.sort(np.random.default_rng(SEED).permutation(len(source))[:images]))
 
-    What cannot be read is left out.
+
+def read_plain(source: Source, images: int, plain: Callable[[Record], Example]) -> np.ndarray:
+    """Return the chosen images after the deterministic transform, float32 [n, H, W, C].
 
     Raises:
         DataError: fewer than two can be read.
     """
-    chosen = np.sort(np.random.default_rng(SEED).permutation(len(source))[:images])
-    records, shown = zip(*each_readable(
-        source, source.read(chosen), lambda record: (record, plain(record)["image"]), least=2),
+    return np.stack(each_readable(source, choose(source, images), lambda r: plain(r)["image"],
+                                  least=2))
+
+
+def read_probes(source: Source, images: int, *, plain: Callable[[Record], Example],
+                example: Callable[[Record, np.random.Generator], Example]) -> Probes:
+    """Return the chosen images with what the device draws views from.
+
+    Raises:
+        DataError: fewer than two can be read.
+    """
+    def draw_of(record: Record, draw: int) -> Example:
+        return example(record, host_generator(SEED, "probes", draw, record["id"]))
+
+    # What has no caption, say, is found by its first draw.
+    records, shown, first = zip(*each_readable(
+        source, choose(source, images), lambda r: (r, plain(r)["image"], draw_of(r, 0)), least=2),
         strict=True)
+
+    def stacked(examples: Sequence[Example]) -> Examples:
+        return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+
+    start = stacked(first)
 
     @functools.cache
     def drawn(draw: int) -> Examples:
-        examples = [example(record, host_generator(SEED, "probes", draw, record["id"]))
-                    for record in records]
-        made = {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+        made = stacked([draw_of(record, draw) for record in records]) if draw else start
         # Where the host draws nothing, all draws are one in memory.
-        same = draw and all(np.array_equal(x, drawn(0)[name]) for name, x in made.items())
-        return drawn(0) if same else made
+        return start if all(np.array_equal(x, start[n]) for n, x in made.items()) else made
 
     return Probes(np.stack(shown), drawn)
 

@@ -13,7 +13,7 @@ import numpy as np
 from ssljax.augment.crop import Method, random_crop
 from ssljax.augment.flip import random_flip
 from ssljax.augment.pixels import standardise, to_unit
-from ssljax.core.errors import ConfigError, DataError
+from ssljax.core.errors import ConfigError, UnreadableRecordError
 from ssljax.core.source import Record
 from ssljax.core.tokenizer import Tokenizer, padded_tokens
 from ssljax.core.types import Example, Key, Pretext
@@ -26,13 +26,14 @@ def caption(record: Record, rng: np.random.Generator) -> str:
     """Return the caption of a record, or one of its captions.
 
     Raises:
-        DataError: it has none.
+        UnreadableRecordError: it has none; where none has, the stream ends with this message.
     """
     text = record.get("text")
     texts = [text] if isinstance(text, str) else list(text or ())
     if not texts:
-        raise DataError(f"Record {record['id']} has no text; image_text reads records with image "
-                        "and text: see sources/captioned.py where there are labels instead.")
+        raise UnreadableRecordError(
+            f"Record {record['id']} has no text; image_text reads records with image and text: see "
+            "sources/captioned.py where there are labels instead.", "no_caption")
     return texts[int(rng.integers(len(texts)))]
 
 

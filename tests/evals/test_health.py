@@ -138,6 +138,16 @@ def test_probes_that_cannot_be_read_are_left_out():
         read_probes(Damaged("test"), 1, plain=PRETEXT.plain, example=PRETEXT.example)
 
 
+def test_probes_without_an_example_are_left_out_too():
+    def example(record, rng):
+        if record["label"] == 3:
+            raise UnreadableRecordError("no caption", "no_caption")
+        return PRETEXT.example(record, rng)
+
+    probes = read_probes(SOURCE, 60, plain=PRETEXT.plain, example=example)
+    assert 40 < len(probes.plain) == len(probes.drawn(1)["image"]) < 60
+
+
 def test_the_evaluator_returns_every_figure_and_knows_a_collapse():
     judge = health.make(OBJECTIVE, images=64, groups=32, views_per_image=4, every=50, **OPTIONS)
     assert judge.every == 50

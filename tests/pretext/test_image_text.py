@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from ssljax.core.errors import ConfigError, DataError
+from ssljax.core.errors import ConfigError, DataError, UnreadableRecordError
 from ssljax.pretext import image_text
 from ssljax.sources import captioned, digits
 from ssljax.tokenizers import byte
@@ -52,5 +52,5 @@ def test_long_captions_end_and_one_of_several_is_drawn():
 
 def test_records_without_text_say_what_to_do():
     record = digits.make(split="test").read(np.array([0]))[0]
-    with pytest.raises(DataError, match="captioned"):
+    with pytest.raises(UnreadableRecordError, match="captioned"):
         PRETEXT.example(record, np.random.default_rng(0))
