@@ -2,22 +2,22 @@
 
 import contextlib
 import os
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 from starlette.types import ASGIApp
 
-from ssljax.core.errors import RequestError, ServeError
+from ssljax.core.errors import ServeError
 from ssljax.runs.arena_options import ArenaOptions
 from ssljax.runs.datasets import open_dataset
 from ssljax.serve.arena.app import with_arena
 from ssljax.serve.arena.contestants import Endpoint, read_endpoint
+from ssljax.serve.arena.sessions import Check
 from ssljax.serve.arena.state import close_arena, open_arena
 from ssljax.serve.arena.transports import application_transport
+from ssljax.serve.caller import Caller
 from ssljax.serve.keys import Keys
 from ssljax.serve.server import bind, check_exposure, listen, make_server, run_server
 
-CHECKED_SECONDS = 10.0           # for which a key that was good is taken to be good still
 GRACE = 5.0
 
 
@@ -47,24 +47,10 @@ def page_over(app: ASGIApp | None, options: ArenaOptions, keys: Keys) -> Iterato
         close_arena(arena)
 
 
-def check_of(keys: Keys) -> Callable[[str], Awaitable[bool]]:
-    """Return (Authorization) -> whether it is of a key, asked of `keys` every few seconds only.
-
-    Entering counts as a request of the key's limit, and a page has a dozen files.
-    """
-    good: dict[str, float] = {}
-
-    async def check(authorization: str) -> bool:
-        if good.get(authorization, 0.0) > time.monotonic():
-            return True
-        try:
-            keys.leave(keys.enter(authorization.encode()), 0)
-        except RequestError as err:
-            if err.status == 401:
-                good.pop(authorization, None)
-                return False                     # any other refusal is of a key that is known
-        good[authorization] = time.monotonic() + CHECKED_SECONDS
-        return True
+def check_of(keys: Keys) -> Check:
+    """Return (Authorization) -> who asks; nothing counts as a request: a page has a dozen files."""
+    async def check(authorization: str) -> Caller | None:
+        return keys.who(authorization.encode())
 
     return check
 

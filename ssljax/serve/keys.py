@@ -69,12 +69,14 @@ class Keys(NamedTuple):
     enter:  (header Authorization) -> who asks. RequestError: unknown (401), or over a limit (429)
     leave:  (caller, tokens) -> None; every caller who has entered leaves once
     knows:  (id of a key) -> whether it is good still; "" stands for a time without keys
+    who:    (header Authorization) -> who would ask, None for nobody it knows; nothing is counted
     """
 
     needed: bool
     enter: Callable[[bytes], Caller]
     leave: Callable[[Caller, int], None]
-    knows: Callable[[str], bool] = lambda identity: True
+    knows: Callable[[str], bool]
+    who: Callable[[bytes], Caller | None]
 
 
 def new_key(name: str, **limits: Any) -> tuple[Key, str]:
@@ -122,7 +124,8 @@ def revoked(keys: Sequence[Key], name: str) -> tuple[Key, ...]:
 
 def no_keys() -> Keys:
     """Return the keys of a server that asks for none; nobody is an administrator there."""
-    return Keys(False, lambda header: Caller(), lambda caller, tokens: None)
+    return Keys(False, lambda header: Caller(), lambda caller, tokens: None,
+                lambda identity: True, lambda header: Caller())
 
 
 def keys_of(read: Callable[[], Mapping[str, Key]],
@@ -135,14 +138,17 @@ def keys_of(read: Callable[[], Mapping[str, Key]],
     """
     meters: dict[str, Meter] = {}
 
+    def find(header: bytes) -> Key | None:
+        return read().get(digest(header[7:])) if header[:7].lower() == b"bearer " else None
+
     def enter(header: bytes) -> Caller:
-        key = read().get(digest(header[7:])) if header[:7].lower() == b"bearer " else None
+        key = find(header)
         if key is None:
             raise RequestError("This server needs an API key it knows: send the header "
                                "`Authorization: Bearer KEY`.", status=401, code="invalid_api_key")
         now = clock()
         meters[key.id] = admit(meters.get(key.id) or full(key, now), key, now)
-        return Caller(key.id, key.admin, frozenset(key.models) or None)
+        return caller_of(key)
 
     def leave(caller: Caller, tokens: int) -> None:
         meter = meters[caller.id]
@@ -151,7 +157,16 @@ def keys_of(read: Callable[[], Mapping[str, Key]],
     def knows(identity: str) -> bool:
         return not identity or any(key.id == identity for key in read().values())
 
-    return Keys(True, enter, leave, knows)
+    def who(header: bytes) -> Caller | None:
+        key = find(header)
+        return None if key is None else caller_of(key)
+
+    return Keys(True, enter, leave, knows, who)
+
+
+def caller_of(key: Key) -> Caller:
+    """Return who asks with a key."""
+    return Caller(key.id, key.admin, frozenset(key.models) or None)
 
 
 def full(key: Key, now: float) -> Meter:

@@ -1,5 +1,6 @@
 """The comparison page put together: what is refused before it opens, and one that is open."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -9,12 +10,12 @@ import threading
 import pytest
 
 from ssljax.cli.main import main
-from ssljax.core.errors import RequestError, ServeError
+from ssljax.core.errors import ServeError
 from ssljax.runs import arena
 from ssljax.runs.arena import check_of, compare, page_over, read_endpoints
 from ssljax.runs.arena_options import ArenaOptions
 from ssljax.serve.caller import Caller
-from ssljax.serve.keys import Key, Keys, digest, fixed, keys_of, no_keys
+from ssljax.serve.keys import Key, digest, fixed, keys_of, new_key, no_keys
 
 KEYS = keys_of(fixed([Key("one", "one", digest(b"k"), 0)]))
 
@@ -48,28 +49,16 @@ def test_an_endpoint_has_its_own_key_and_never_the_callers(monkeypatch):
     assert theirs.model == "big"
 
 
-def test_a_key_is_asked_about_every_few_seconds_only(monkeypatch):
-    import asyncio
-    entered = []
-
-    def enter(authorization):
-        entered.append(authorization)
-        if authorization == b"Bearer busy":
-            raise RequestError("slow down", status=429)
-        if authorization != b"Bearer k":
-            raise RequestError("unknown", status=401)
-        return Caller()
-
-    check = check_of(Keys(True, enter, lambda caller, tokens: None))
-
-    def good(key):
-        return asyncio.run(check(f"Bearer {key}"))
-
-    assert good("k") and good("k") and len(entered) == 1
-    assert not good("x") and not good("x") and len(entered) == 3
-    assert good("busy")                              # known, whatever it may do just now
-    monkeypatch.setattr(arena.time, "monotonic", lambda: 1e12)
-    assert good("k") and len(entered) == 5
+def test_the_page_asks_who_has_a_key_and_spends_none_of_its_limits():
+    key, secret = new_key("k", requests_per_minute=1, models=("one",))
+    keys = keys_of(fixed([key]))
+    check = check_of(keys)
+    for _ in range(3):
+        caller = asyncio.run(check(f"Bearer {secret}"))
+        assert (caller.id, caller.models) == (key.id, frozenset(("one",)))
+    assert keys.enter(f"Bearer {secret}".encode()) == caller
+    assert asyncio.run(check("Bearer x")) is None and asyncio.run(check("")) is None
+    assert asyncio.run(check_of(no_keys())("")) == Caller()
 
 
 def test_the_verb_says_what_is_missing(capsys, monkeypatch):

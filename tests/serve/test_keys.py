@@ -6,6 +6,7 @@ import pytest
 
 from ssljax.cli.main import run_verb
 from ssljax.core.errors import RequestError, ServeError
+from ssljax.serve.caller import Caller
 from ssljax.serve.keys import (
     Key,
     admit,
@@ -15,6 +16,7 @@ from ssljax.serve.keys import (
     full,
     keys_of,
     new_key,
+    no_keys,
     read_keys,
     revoked,
     write_keys,
@@ -77,6 +79,18 @@ def test_tokens_are_paid_afterwards_and_debts_are_waited_for():
     assert caught.value.retry_after == pytest.approx(31)
     clock[0] += 31
     keys.enter(bearer(secret))
+
+
+def test_a_key_is_known_without_counting_until_it_is_revoked():
+    key, secret = new_key("k", requests_per_minute=1, models=("m",))
+    found = [key]
+    keys = keys_of(lambda: fixed(found)())
+    for _ in range(2):
+        assert keys.who(bearer(secret)) == Caller(key.id, False, frozenset(("m",)))
+    assert keys.knows(key.id) and keys.knows("") and keys.who(b"Bearer x") is None
+    found.clear()
+    assert not keys.knows(key.id) and keys.who(bearer(secret)) is None
+    assert no_keys().knows("anybody") and no_keys().who(b"") == Caller()
 
 
 def test_calls_open_at_once_are_limited_and_come_back():

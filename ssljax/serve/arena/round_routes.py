@@ -3,7 +3,7 @@
 POST /arena/rounds              a round; its panes stream as server-sent events
 POST /arena/rounds/ID/vote      {"choice": "best" | "tie" | "bad" | "skip", "pane": 0}
 GET  /arena/ranking             ratings with intervals; ?blind=1 of blind votes only
-GET  /arena/votes.jsonl, /arena/transcripts.jsonl
+GET  /arena/votes.jsonl, /arena/transcripts.jsonl      transcripts of models that the key may use
 POST /arena/prompts             {"name", "prompt"} saves, {"name"} alone forgets
 """
 
@@ -20,9 +20,11 @@ from ssljax.serve.arena.asking import choose, read_request
 from ssljax.serve.arena.contestants import find_contestants
 from ssljax.serve.arena.journal import Journal
 from ssljax.serve.arena.state import Arena, guarded
+from ssljax.serve.arena.transcripts import lines_for, sees_all
 from ssljax.serve.http import read_body
 
 BODY = 1 << 20                   # bytes; a prompt of the longest kind fits
+DOWNLOAD = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 
 
 def routes(arena: Arena) -> list[BaseRoute]:
@@ -50,7 +52,14 @@ def routes(arena: Arena) -> list[BaseRoute]:
         return download(arena.votes)
 
     async def transcripts(request: Request, authorization: str) -> Response:
-        return download(arena.transcripts)
+        caller, journal = await arena.check(authorization), arena.transcripts
+        if caller is None or journal is None or sees_all(caller):
+            return download(journal)
+        elsewhere = {one.name for one in arena.endpoints if one.name}
+        return StreamingResponse(
+            lines_for(caller, journal.path, elsewhere), media_type="application/jsonl",
+            headers=DOWNLOAD | {"Content-Disposition":
+                                f'attachment; filename="{journal.path.name}"'})
 
     async def prompts(request: Request, authorization: str) -> Response:
         body = await read_json(request)
@@ -93,4 +102,4 @@ def download(journal: Journal | None) -> Response:
     if journal is None:
         raise RequestError("This server keeps no votes; start it with --arena.", status=404)
     return FileResponse(journal.path, media_type="application/jsonl", filename=journal.path.name,
-                        headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"})
+                        headers=DOWNLOAD)

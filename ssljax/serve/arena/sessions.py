@@ -20,12 +20,14 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from ssljax.core.errors import RequestError
+from ssljax.serve.caller import Caller
 
 COOKIE = "ssljax_session"
 SECONDS = 24 * 3600
 MOST = 1000                      # sessions; the oldest ends
 
-Check = Callable[[str], Awaitable[bool]]       # (Authorization header, "" for none) -> may it ask?
+# (Authorization header, "" for none) -> who asks; None for nobody who may
+Check = Callable[[str], Awaitable[Caller | None]]
 
 
 class Sessions(NamedTuple):
@@ -50,7 +52,7 @@ def open_sessions(check: Check) -> Sessions:
         if not given:
             given, until = known.get(token_of(request), ("", 0.0))
             given = given if time.monotonic() < until else ""
-        return given if await check(given) else None
+        return None if await check(given) is None else given
 
     def begin(authorization: str) -> str:
         token = secrets.token_urlsafe(32)

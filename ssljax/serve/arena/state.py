@@ -24,6 +24,7 @@ class Arena(NamedTuple):
 
     endpoints:   whose models are compared
     keyless:     whether the server asks for no key
+    check:       (Authorization header) -> who asks with it; None for nobody who may
     sessions:    who may use the page
     rounds, standings, prompts: of the page
     votes, transcripts: where they are kept; None keeps none
@@ -32,6 +33,7 @@ class Arena(NamedTuple):
 
     endpoints: tuple[Endpoint, ...]
     keyless: bool
+    check: Check
     sessions: Sessions
     rounds: Rounds
     standings: Standings
@@ -47,7 +49,7 @@ def open_arena(endpoints: Sequence[Endpoint], *, check: Check, keyless: bool,
 
     Args:
         endpoints: whose models are compared.
-        check: (Authorization header) -> whether it may use the page.
+        check: (Authorization header) -> who asks with it; None for nobody who may use the page.
         keyless: whether it passes anybody, which rules out a view of data.
         folder: of votes, transcripts and saved prompts; None keeps nothing.
         datasets: whose rows can be looked at.
@@ -58,7 +60,7 @@ def open_arena(endpoints: Sequence[Endpoint], *, check: Check, keyless: bool,
     votes, transcripts = ((open_journal(folder / VOTES), open_journal(folder / TRANSCRIPTS))
                           if folder else (None, None))
     standings = open_standings(votes.read() if votes else ())
-    return Arena(tuple(endpoints), keyless, open_sessions(check),
+    return Arena(tuple(endpoints), keyless, check, open_sessions(check),
                  open_rounds(votes, transcripts, standings.add), standings,
                  open_prompts(folder / PROMPTS if folder else None), votes, transcripts,
                  tuple(datasets))

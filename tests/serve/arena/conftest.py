@@ -17,6 +17,7 @@ from ssljax.serve.arena.app import with_arena
 from ssljax.serve.arena.contestants import Endpoint
 from ssljax.serve.arena.state import Arena, close_arena, open_arena
 from ssljax.serve.arena.transports import application_transport
+from ssljax.serve.caller import Caller
 
 
 class Script(NamedTuple):
@@ -107,15 +108,21 @@ def scripted_fixture() -> Callable[..., Starlette]:
 
 @pytest.fixture
 def make_page(tmp_path) -> Iterator[Callable[..., tuple[Any, Arena]]]:
-    """Return make(models, key=, datasets=) -> (application with its page, the page's state)."""
+    """Return make(models, key=, datasets=) -> (application with its page, the page's state).
+
+    callers: who asks with other keys than `key`.
+    """
     opened = []
 
     def make(models: Mapping[str, Script], *, key: str = "", datasets: Sequence[Any] = (),
-             keeps: bool = True) -> tuple[Any, Arena]:
+             keeps: bool = True, callers: Mapping[str, Caller] | None = None
+             ) -> tuple[Any, Arena]:
         inner = scripted(models, key=key)
 
-        async def check(authorization: str) -> bool:
-            return not key or authorization == f"Bearer {key}"
+        everyone = {key: Caller(), **(callers or {})}
+
+        async def check(authorization: str) -> Caller | None:
+            return everyone.get(authorization.removeprefix("Bearer ") if key else key)
 
         arena = open_arena([Endpoint("", application_transport(inner))], check=check,
                            keyless=not key, folder=tmp_path / "arena" if keeps else None,

@@ -20,6 +20,7 @@ from ssljax.serve.arena.picture_routes import compare
 from ssljax.serve.arena.state import close_arena, open_arena
 from ssljax.serve.arena.transports import application_transport
 from ssljax.serve.arena.viewer import Dataset, Example, Rows
+from ssljax.serve.caller import Caller
 
 KEY = {"Authorization": "Bearer k"}
 
@@ -134,7 +135,7 @@ def client(asked):
     app = encoders(asked)
 
     async def check(authorization):
-        return authorization == "Bearer k"
+        return Caller() if authorization == "Bearer k" else None
 
     arena = open_arena([Endpoint("", application_transport(app))], check=check, keyless=False,
                        datasets=[dataset(b"\x09\x01\x01", b"\x01\x09\x01"),

@@ -6,7 +6,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from ssljax.serve.arena.journal import open_journal
+from ssljax.serve.arena.transcripts import lines_for
 from ssljax.serve.arena.viewer import Dataset, Example, Rows
+from ssljax.serve.caller import Caller
 
 MINE = {"Authorization": "Bearer k"}
 LOCAL = "http://127.0.0.1:8000"
@@ -116,6 +118,34 @@ def test_votes_reach_the_ranking_and_outlive_the_server(page, make_page, models)
     assert len(page.get("/arena/transcripts.jsonl").text.splitlines()) == 6
     _, again = make_page(models)
     assert again.standings.show(False)["votes"] == 6
+
+
+def test_transcripts_are_of_models_that_the_key_may_use(make_page, models):
+    bound = frozenset(("one", "three"))
+    app, arena = make_page(models, key="k", callers={
+        "bound": Caller("b", models=bound), "ops": Caller("o", admin=True, models=bound)})
+    rounds = [["one"], ["one@2", "three"], ["one", "two"], ["two@1"]]
+    for names in rounds:
+        arena.transcripts.append({"panes": [{"model": name} for name in names]})
+    arena.transcripts.append({"panes": None})
+    with TestClient(app, base_url="http://models.example") as client:
+        def told(key):
+            answer = client.get("/arena/transcripts.jsonl",
+                                headers={"Authorization": f"Bearer {key}"})
+            assert 'filename="transcripts.jsonl"' in answer.headers["content-disposition"]
+            return [[pane["model"] for pane in json.loads(line)["panes"] or ()]
+                    for line in answer.text.splitlines()]
+
+        assert told("bound") == rounds[:2]
+        assert told("k") == told("ops") == [*rounds, []]
+
+
+def test_models_of_other_servers_are_compared_by_whoever_may_use_the_page(tmp_path):
+    path, panes = tmp_path / "t.jsonl", [{"model": "one@3"}, {"model": "far"}]
+    path.write_text(json.dumps({"panes": panes}) + '\n{"panes": [{"mod')
+    bound = Caller(models=frozenset(("one",)))
+    assert len(list(lines_for(bound, path, {"far"}))) == 1
+    assert not list(lines_for(bound, path, ()))
 
 
 @pytest.mark.parametrize(("choice", "pane", "status"), [

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from ssljax.core.errors import RequestError
 from ssljax.serve.arena import sessions
 from ssljax.serve.arena.sessions import COOKIE, check_origin, cookie, open_sessions
+from ssljax.serve.caller import Caller
 
 
 def request(**headers):
@@ -23,7 +24,7 @@ def good():
 @pytest.fixture
 def opened(good):
     async def check(authorization):
-        return authorization in good
+        return Caller() if authorization in good else None
 
     return open_sessions(check)
 
