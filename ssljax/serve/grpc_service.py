@@ -120,7 +120,8 @@ def handler(app: ASGIApp, name: str, kinds: Mapping[str, type], grpc: Any) -> Ca
             return await ANSWERS[name](app, request, made, headers)
         except RequestError as err:
             status = getattr(grpc.StatusCode, STATUS.get(err.status, "INTERNAL"))
-            await context.abort(status, str(err))
+            later = () if err.retry_after is None else (("retry-after", f"{err.retry_after:g}"),)
+            await context.abort(status, str(err), trailing_metadata=later)
 
     return answer
 
@@ -212,7 +213,9 @@ def refused(reply: Reply) -> RequestError:
         told = json.loads(reply.body)["error"]
     except (ValueError, KeyError, TypeError):
         told = f"HTTP status {reply.status}"
-    return RequestError(told["message"] if isinstance(told, dict) else told, status=reply.status)
+    later = reply.headers.get("retry-after", "")
+    return RequestError(told["message"] if isinstance(told, dict) else told, status=reply.status,
+                        retry_after=float(later) if later.isdigit() else None)
 
 
 async def call(app: ASGIApp, method: str, path: str, headers: Mapping[str, str],

@@ -1,9 +1,16 @@
 """The messages described at run time are those that a client of the protocol was generated from."""
 
+import asyncio
+
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
-from ssljax.serve.grpc_messages import METHODS, message_classes
+from ssljax.serve.grpc_messages import METHODS, SERVICE, message_classes
+from ssljax.serve.grpc_service import serving_grpc
 
+grpc = pytest.importorskip("grpc")
 service = pytest.importorskip("tritonclient.grpc.service_pb2")
 
 
@@ -36,3 +43,25 @@ def test_fields_have_the_numbers_and_types_of_the_published_file(kinds, name):
         other = theirs[field.name]
         assert (field.number, field.type, field.is_repeated) == (
             other.number, other.type, other.is_repeated)
+
+
+def test_an_overload_says_when_to_try_again(kinds):
+    async def busy(request):
+        return JSONResponse({"error": "The queue is full."}, 429, {"Retry-After": "7"})
+
+    async def ask():
+        app = Starlette(routes=[Route("/v2/models/m", busy)])
+        async with (serving_grpc(app, "127.0.0.1:0") as port,
+                    grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel):
+            method = channel.unary_unary(
+                f"/{SERVICE}/ModelMetadata",
+                request_serializer=kinds["ModelMetadataRequest"].SerializeToString,
+                response_deserializer=kinds["ModelMetadataResponse"].FromString)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await method(kinds["ModelMetadataRequest"](name="m"))
+        return caught.value
+
+    refused = asyncio.run(ask())
+    assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refused.details() == "The queue is full."
+    assert dict(refused.trailing_metadata())["retry-after"] == "7"
