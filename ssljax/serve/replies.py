@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ssljax.core.errors import RequestError
 from ssljax.serve.answers import DONE, Answer, Json, error, event
 from ssljax.serve.exchange import GONE, Came, Exchange, after, unless_gone
-from ssljax.serve.http import JsonResponse, call_of, refusal
+from ssljax.serve.http import JsonResponse, call_of
 from ssljax.serve.jobs import Piece
 
 
@@ -43,7 +43,9 @@ async def whole(request: Request, exchange: Exchange, answer: Answer, form: Form
     """Return the answer in one piece."""
     try:
         parts, failed = await unless_gone(request.receive, collect(exchange))
-        return failure(failed) if failed else JsonResponse(form.whole(answer, parts))
+        if failed:
+            raise failure(failed)
+        return JsonResponse(form.whole(answer, parts))
     finally:
         exchange.close()
 
@@ -57,7 +59,7 @@ async def stream(request: Request, exchange: Exchange, answer: Answer, form: For
         raise
     if first[0][1].error:
         exchange.close()
-        return failure(first[0][1])
+        raise failure(first[0][1])
     events = events_of(exchange, answer, form, first, call_of(request).note)
     response = StreamingResponse(events, media_type="text/event-stream", headers={
         "Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
@@ -113,8 +115,7 @@ async def collect(exchange: Exchange) -> tuple[list[list[Piece]], Piece | None]:
     return [parts[index] for index in sorted(parts)], None
 
 
-def failure(piece: Piece) -> Response:
-    """Return the answer to a request that the engine could not finish."""
+def failure(piece: Piece) -> RequestError:
+    """Return the error of a request that the engine could not finish; routes say it their way."""
     later = 1.0 if piece.status in (429, 503) else None
-    return refusal(RequestError(piece.error, status=piece.status, code=piece.code,
-                                retry_after=later))
+    return RequestError(piece.error, status=piece.status, code=piece.code, retry_after=later)
