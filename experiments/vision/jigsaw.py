@@ -14,7 +14,7 @@ from experiments.vision.two_views import add_optimizer, of
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="resnet", epochs={"": 200, "cpu": 32, "imagenet": 35},
+    c = run(arg, network="resnet", epochs={"": 200, "cpu": 29, "imagenet": 35},
             batch_size={"": 128, "imagenet": 256})
     pixels, channels = (c.data.get_oneway_ref(n) for n in ("size", "channels"))
     c.pretext = dict(name="jigsaw", size=pixels, channels=channels, **of(
