@@ -1,9 +1,10 @@
-"""Our losses beside lightly's: values and gradients of the same arrays.
+"""Our losses beside lightly's and transformers': values and gradients of the same arrays.
 
     python tools/bench/losses.py [--json FILE]
 
-lightly (https://github.com/lightly-ai/lightly) computes in float64 from .bench-env (make
-bench-env), ours as it trains, in float32 with sums in float32. Columns are relative differences of
+lightly (https://github.com/lightly-ai/lightly) and, for CLIP and SigLIP, transformers
+(https://github.com/huggingface/transformers) compute in float64 from .bench-env (make bench-env),
+ours as it trains, in float32 with sums in float32. Columns are relative differences of
 the loss and of its whole gradient; both are expected below 1e-5. Where conventions differ, the
 published one is ours and the factor is in the table of `ours`.
 """
@@ -21,23 +22,42 @@ import numpy as np
 import rounds
 
 from ssljax.families.distillation import centred_targets, cross_view_nats, masked_nats
+from ssljax.families.joint import unit
+from ssljax.families.pairwise import sigmoid_nats
 from ssljax.families.sinkhorn import sinkhorn
-from ssljax.objectives import barlow_twins, dinov2, lejepa, simclr, simsiam, swav, vicreg
+from ssljax.objectives import (
+    barlow_twins,
+    clip,
+    dinov2,
+    lejepa,
+    moco_v2,
+    simclr,
+    simsiam,
+    swav,
+    vicreg,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".bench-env/bin/python"
 B, E, K = 64, 48, 96
+TRANSFORMERS = ("clip", "siglip")
 
 Loss = tuple[str, Callable[[jax.Array], jax.Array]]
 
 
 def arrays() -> dict[str, np.ndarray]:
-    """Return embeddings [B, E] of two related views, scores [B, K] and directions [E, 32]."""
+    """Return what losses are computed of.
+
+    Embeddings z [B, E] of two related views, a queue [K, E] of unit rows, scores [B, K] and
+    directions [E, 32].
+    """
     draw = np.random.default_rng(0)
     z1 = draw.normal(size=(B, E))
     a = draw.normal(size=(E, 32))
     scores = {f"scores{i}": np.tanh(draw.normal(size=(B, K))) for i in (1, 2, 3, 4)}
+    queue = draw.normal(size=(K, E))
     return {"z1": z1, "z2": z1 + 0.5 * draw.normal(size=(B, E)),
+            "queue": queue / np.linalg.norm(queue, axis=1, keepdims=True),
             "directions": a / np.linalg.norm(a, axis=0), **scores}
 
 
@@ -60,6 +80,11 @@ def ours(given: Mapping[str, np.ndarray]) -> dict[str, Loss]:
 
     return {
         "simclr": ("z1", lambda z: simclr.nt_xent(z, b["z2"], 0.2)[0] / (2 * B)),
+        "moco_v2": ("z1", lambda z: moco_v2.contrast(
+            unit(z), unit(b["z2"]), b["queue"], 0.2)[0] / B),
+        "clip": ("z1", lambda z: clip.symmetric_nats(unit(z), unit(b["z2"]), 10.0)[0] / B),
+        "siglip": ("z1", lambda z: sigmoid_nats(
+            unit(z), unit(b["z2"]), jnp.float32(10), jnp.float32(-10)) / B),
         "simsiam": ("z1", lambda z: jnp.mean(simsiam.negative_cosines(z, b["z2"]))),
         "barlow_twins": ("z1", lambda z: barlow_twins.redundancy(z, b["z2"], 0.0051)[0]),
         "vicreg": ("z1", weighted),
@@ -74,11 +99,11 @@ def ours(given: Mapping[str, np.ndarray]) -> dict[str, Loss]:
 
 
 def theirs(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return lightly's values and gradients."""
+    """Return the peers' values and gradients."""
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder, "in.npz"), Path(folder, "out.npz")
         np.savez(source, **given)
-        subprocess.run([str(PYTHON), str(Path(__file__).with_name("contestant_lightly.py")),
+        subprocess.run([str(PYTHON), str(Path(__file__).with_name("contestant_losses.py")),
                         str(source), str(output)], check=True)
         return dict(np.load(output))
 
@@ -93,7 +118,8 @@ def compare(given: Mapping[str, np.ndarray]) -> list[dict]:
                               ("gradient", np.linalg.norm(gradient - slope)
                                / np.linalg.norm(slope))):
             rows.append(rounds.row(name, metric, "relative difference", float(found), None,
-                                   "lightly", "below 1e-5" if found < 1e-5 else "DIFFERS"))
+                                   "transformers" if name in TRANSFORMERS else "lightly",
+                                   "below 1e-5" if found < 1e-5 else "DIFFERS"))
     return rows
 
 

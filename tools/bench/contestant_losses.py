@@ -1,15 +1,18 @@
-"""lightly's losses and their gradients of given arrays; run by losses.py in .bench-env.
+"""Peers' losses and their gradients of given arrays; run by losses.py in .bench-env.
 
-python tools/bench/contestant_lightly.py IN.npz OUT.npz
+python tools/bench/contestant_losses.py IN.npz OUT.npz
 """
 
 import importlib.abc
 import importlib.machinery
+import math
 import sys
 import types
 
 import numpy as np
 import torch
+from transformers.models.clip.modeling_clip import image_text_contrastive_loss
+from transformers.models.siglip.modeling_siglip import SiglipModel
 
 
 class Absent(types.ModuleType):
@@ -46,6 +49,18 @@ from lightly import loss as peer  # noqa: E402
 from lightly.loss.lejepa_loss import SIGReg  # noqa: E402
 
 
+def siglip(images, texts, scale, bias):
+    """Return the loss of transformers' SigLIP between two towers that return these embeddings."""
+    towers = {name: lambda x=x, **inputs: types.SimpleNamespace(pooler_output=x)
+              for name, x in (("vision_model", images), ("text_model", texts))}
+    model = types.SimpleNamespace(**towers, logit_scale=torch.tensor(math.log(scale)),
+                                  logit_bias=torch.tensor(bias))
+    forward = SiglipModel.forward
+    while hasattr(forward, "__wrapped__"):          # what its decorators add reads a whole model
+        forward = forward.__wrapped__
+    return forward(model, return_loss=True).loss
+
+
 def losses(given):
     """Return name -> (function of the first array's tensor, that array's name)."""
     b = {k: torch.tensor(v) for k, v in given.items()}
@@ -53,9 +68,16 @@ def losses(given):
     ibot = peer.IBOTPatchLoss(output_dim=b["scores1"].shape[1])
     sigreg = SIGReg(num_vectors=b["directions"].shape[1])
     sigreg._generate_unit_vectors = lambda *about: b["directions"]
+    queue = peer.NTXentLoss(0.2, memory_bank_size=tuple(b["queue"].shape))
+    queue.memory_bank.bank = b["queue"].clone()
+    queue.memory_bank.bank_ptr = torch.zeros(1, dtype=torch.long)
+    unit = torch.nn.functional.normalize
     hidden = torch.ones((1, 1, len(b["scores1"])), dtype=torch.bool)
     return {
         "simclr": ("z1", lambda z: peer.NTXentLoss(0.2)(z, b["z2"])),
+        "moco_v2": ("z1", lambda z: queue(z, b["z2"])),
+        "clip": ("z1", lambda z: image_text_contrastive_loss(10 * unit(z) @ unit(b["z2"]).T)),
+        "siglip": ("z1", lambda z: siglip(z, b["z2"], 10.0, -10.0)),
         "simsiam": ("z1", lambda z: peer.NegativeCosineSimilarity()(z, b["z2"])),
         "barlow_twins": ("z1", lambda z: peer.BarlowTwinsLoss(0.0051)(z, b["z2"])),
         "vicreg": ("z1", lambda z: peer.VICRegLoss()(z, b["z2"])),
