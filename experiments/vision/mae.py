@@ -5,8 +5,8 @@ r"""Masked autoencoder, https://arxiv.org/abs/2111.06377.
 
 imagenet is the paper's ViT-B (appendix A.1) without its class token, which no loss reads: features
 are the mean of the patches, as in its fine-tuning. cifar10 is solo-learn's (configs/cifar/mae.yaml:
-ViT-S/4, decoder 512 by 8, 2e-4 a batch of 256, crops from 8 %). All predict patches that
-are standardised each, but for the digits of smoke, of which many are blank. The patches of cpu, of 8
+ViT-S/4, decoder 512 by 8, 2e-4 a batch of 256, crops from 8 %). All predict patches that are
+standardised each, but for the digits of smoke, of which many are blank. The patches of cpu, of 8
 pixels, are a quarter as many, so that it sees its images four times as often.
 """
 
