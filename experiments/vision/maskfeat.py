@@ -15,7 +15,7 @@ from experiments.vision.two_views import add_optimizer
 
 def get_config(arg: str = "") -> ml_collections.ConfigDict:
     """One run; arg is a size of experiments/vision/base.py."""
-    c = run(arg, network="vit", epochs={"": 300, "cpu": 17, "cifar10": 800, "imagenet": 300},
+    c = run(arg, network="vit", epochs={"": 300, "cpu": 22, "cifar10": 800, "imagenet": 300},
             batch_size={"": 256, "cpu": 64, "imagenet": 2048})
     patches = set_patches(c, arg, cpu=8)
     add_pretext(c, arg, "masked_patches", **patches, ratio=0.4, kind="block", min_area=0.5)
