@@ -124,7 +124,7 @@ def stream_completion(url: str, fields: dict[str, Any]) -> Answer:
                 raise ServeError(f"{url} broke off: {part['error']['message']}")
             first = first or time.perf_counter() - start
             text += "".join(choice["text"] for choice in part["choices"])
-            tokens = part.get("usage", {"completion_tokens": tokens})["completion_tokens"]
+            tokens = (part.get("usage") or {"completion_tokens": tokens})["completion_tokens"]
     elapsed = time.perf_counter() - start
     return Answer(text, tokens, first or elapsed, elapsed)
 

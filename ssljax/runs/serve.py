@@ -12,9 +12,9 @@ from typing import Any
 
 from ssljax.core.errors import ServeError
 from ssljax.runs.arena_options import ArenaOptions
+from ssljax.runs.arena_page import page_when_asked
 from ssljax.runs.artefact import open_artefact
 from ssljax.runs.named_models import Named, NamedAdapter
-from ssljax.runs.page import page_when_asked
 from ssljax.serve.app import make_app
 from ssljax.serve.batch_runs import start_batches
 from ssljax.serve.grpc_service import beside

@@ -103,4 +103,4 @@ def test_judgements_leave_damaged_files_out_and_say_so(caplog):
     data = read(Folder(), crop.make(size=4).plain)
     assert data.labels.tolist() == [0, 1, 2, 4, 5, 6, 8, 10, 11]
     assert data.images.shape == (9, 4, 4, 3)
-    assert "3 of 12 records cannot be read" in caplog.text
+    assert "3 of 12 records to judge by cannot be read" in caplog.text

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from ssljax.core.errors import ServeError
 from ssljax.runs import arena
 from ssljax.runs.arena_options import ArenaOptions
-from ssljax.runs.page import page_when_asked
+from ssljax.runs.arena_page import page_when_asked
 from ssljax.serve.keys import no_keys
 
 
