@@ -31,7 +31,7 @@ def init_queue(key: Key, length: int, width: int, batch_size: int) -> PyTree:
 def push(state: PyTree, rows: jax.Array) -> PyTree:
     """Return the queue with rows [B, E] in the place of its oldest, without gradient."""
     length = state["queue"].shape[0]
-    rows = shard(jax.lax.stop_gradient(rows).astype(jnp.float32), None, None)
+    rows = shard(jax.lax.stop_gradient(rows).astype(state["queue"].dtype), None, None)
     queue = jax.lax.dynamic_update_slice_in_dim(state["queue"], rows, state["next"], axis=0)
     return {"queue": queue, "next": (state["next"] + rows.shape[0]) % length,
             "filled": jnp.minimum(state["filled"] + rows.shape[0], length)}

@@ -72,7 +72,7 @@ CASES = {
 }
 NESTED = {"mae": {"decoder": lambda: tiny("models", "vit_decoder")},
           "data2vec": {"decoder": lambda: tiny("models", "conv_decoder")},
-          "ijepa": {"predictor": lambda: tiny("models", "vit_predictor")},
+          "ijepa": {"predictor": lambda: {**tiny("models", "vit_predictor"), "depth": 2}},
           "clip": {"text_model": lambda: tiny("models", "text_encoder")},
           "siglip": {"text_model": lambda: tiny("models", "text_encoder")}}
 # objective -> what it needs of its model or pretext beside their TINY.

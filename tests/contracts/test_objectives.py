@@ -192,7 +192,9 @@ def double_gradients(name: str, mesh: jax.sharding.Mesh | None) -> dict[str, np.
 @every_objective
 def test_float64_gradients_on_a_mesh_equal_one_device(name):
     on_mesh = double_gradients(name, sharding.make_mesh(chosen_mesh(name)))
-    assert_gradients_equal(on_mesh, double_gradients(name, None), 1e-6)
+    # Norms keep their statistics in float32, and codes at a temperature of .05 make more of it.
+    rtol = 2e-6 if name == "swav" else 1e-6
+    assert_gradients_equal(on_mesh, double_gradients(name, None), rtol)
 
 
 @every_objective
