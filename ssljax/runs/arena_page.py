@@ -18,17 +18,7 @@ from ssljax.serve.keys import Keys
 
 @contextlib.contextmanager
 def page_when_asked(app: ASGIApp, options: ArenaOptions, keys: Keys) -> Iterator[ASGIApp]:
-    """Yield `app` with the comparison page at / and /arena, as page_over in runs/arena.py does.
-
-    Args:
-        app: answers /v1 for the models of this server.
-        options: what the page shows and keeps.
-        keys: of the server; the page takes the same.
-
-    Raises:
-        ServeError: a view of data without keys, or an endpoint, folder or variable that is not so.
-        DataError: a data set cannot be read.
-    """
+    """Yield `app` with the comparison page; arguments and errors are those of arena.page_over."""
     made: list[ASGIApp] = []
     making = threading.Lock()
     with contextlib.ExitStack() as opened:
