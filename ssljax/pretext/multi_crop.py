@@ -80,15 +80,16 @@ def make(*, size: int, local_size: int = 0, local_crops: int = 6, patch_size: in
                      of_each("solarise_probability", solarise_probability, 3))
     grid = patch_grid(size, patch_size) if patch_size else 0
     on_host = host_crop == "random"
-    large = Crops(2, images.source_size, (min_area, max_area))
-    locals_ = Crops(local_crops, small, (local_min_area, local_max_area))
+    kept = {"image": Crops(2, images.source_size, (min_area, max_area)),
+            "local": Crops(local_crops, small, (local_min_area, local_max_area))}
+    kept = {name: crops for name, crops in kept.items() if crops.count}
     if not 0 <= min_hidden <= max_hidden < 1:
         raise ConfigError(f"pretext min_hidden {min_hidden} and max_hidden {max_hidden}: expected "
                           "fractions of the patches, min_hidden <= max_hidden < 1.")
 
     def cropped(record: Record, rng: np.random.Generator) -> Example:
-        made = images.random_crops(record["image"], rng, [large, locals_][:1 + bool(local_crops)])
-        return {**dict(zip(("image", "local"), made, strict=False)), "id": record["id"]}
+        made = images.random_crops(record["image"], rng, list(kept.values()))
+        return {**dict(zip(kept, made, strict=True)), "id": record["id"]}
 
     def crop(key: Key, image: jax.Array, kind: View) -> jax.Array:
         view = random_view(key, to_unit(image), kind, cropped=on_host)
@@ -108,16 +109,16 @@ def make(*, size: int, local_size: int = 0, local_crops: int = 6, patch_size: in
         made = {"view1": crop(k_one, one, kinds[0]), "view2": crop(k_two, two, kinds[1])}
         if local_crops:
             keys = jax.random.split(k_local, local_crops)
-            made["local"] = (jax.vmap(lambda k, x: crop(k, x, kinds[2]))(keys, example["local"])
-                             if on_host else jax.vmap(lambda k: crop(k, image, kinds[2]))(keys))
+            each, axis = (example["local"], 0) if on_host else (image, None)
+            made["local"] = jax.vmap(lambda k, x: crop(k, x, kinds[2]), (0, axis))(keys, each)
         if grid:
             made["hidden1"], made["hidden2"] = map(hidden, jax.random.split(k_hidden))
         return made
 
     if not on_host:
         return Pretext(images.example, images.plain, views, images.spec())
-    spec = {name: ((kind.count, kind.size, kind.size, channels), "uint8")
-            for name, kind in (("image", large), ("local", locals_)) if kind.count}
+    spec = {name: ((crops.count, crops.size, crops.size, channels), "uint8")
+            for name, crops in kept.items()}
     return Pretext(cropped, images.plain, views, {**spec, "id": images.spec()["id"]})
 
 
